@@ -1,0 +1,1 @@
+"""Who gets what: pure functions of (layer costs, Cluster, Job) to a Plan."""
