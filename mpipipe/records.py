@@ -1,7 +1,7 @@
 """Frozen dataclasses to plain data and back: what TOML, JSON and MPI broadcasts carry.
 
-`to_plain` gives dicts, lists, strings and numbers only; `from_plain` checks every key and type on the way back and names
-the place of what it cannot take (`train.batch`). It knows nothing of what the records mean.
+`to_plain` gives dicts, lists, strings and numbers only; `from_plain` checks every key and type on the way back and
+names the place of what it cannot take (`train.batch`). It knows nothing of what the records mean.
 """
 
 import dataclasses

@@ -66,7 +66,9 @@ def check_versions(cluster: Cluster) -> list[str]:
     for key, what in (("mpipipe", "versions of mpipipe"), ("mpi", "MPI libraries")):
         groups = _groups(cluster, key)
         if len(groups) > 1:
-            raise ClusterError(f"different {what}", groups_text(groups), "the same on every host", "install one of them")
+            raise ClusterError(
+                f"different {what}", groups_text(groups), "the same on every host", "install one of them"
+            )
     notices = []
     for key, what in (("kernel", "CPU kernels"), ("numpy", "versions of numpy"), ("blas", "BLAS libraries")):
         groups = _groups(cluster, key)

@@ -1,0 +1,170 @@
+"""The Model: layers built from a job's tables, with their names and shapes all along. And what each layer costs."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mpipipe.errors import JobError, ShapeError, nearest
+from mpipipe.job import ModelSettings, TrainSettings
+from mpipipe.layers.activations import Gelu, LeakyRelu, Relu, Sigmoid, Tanh
+from mpipipe.layers.dropout import Dropout
+from mpipipe.layers.flatten import Flatten
+from mpipipe.layers.linear import Linear
+from mpipipe.layers.losses import Loss, find_loss
+from mpipipe.layers.norm import LayerNorm
+from mpipipe.layers.optimizers import STATE
+from mpipipe.layers.residual import Residual
+from mpipipe.layers.types import Cost, Layer, Shape, Shapes, Work, size
+from mpipipe.records import from_plain
+
+KINDS: dict[str, Any] = {
+    kind.kind: kind for kind in (Linear, Relu, LeakyRelu, Tanh, Sigmoid, Gelu, Dropout, LayerNorm, Flatten, Residual)
+}
+"""Every layer by the name that a job calls it. A new layer is one file and one name here."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Layers in order. `shapes[i]` is what layer i takes and `shapes[i + 1]` what it gives, for one sample."""
+
+    layers: tuple[Layer, ...]
+    names: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    loss: Loss
+
+    @property
+    def first_weights(self) -> int:
+        """The index of the first layer with weights: no gradient is needed before it."""
+        has = (i for i, layer in enumerate(self.layers) if layer.parameters(self.shapes[i]))
+        return next(has, len(self.layers))
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer and one full micro-batch, as the planner sees it. Work is of the whole micro-batch; sizes in bytes.
+
+    `saved` is kept from F to W (the output included), `held` from I to W (the gradient by the output included);
+    `boundary` is the message to the next layer; `scratch` is what one worker thread needs for a moment.
+    """
+
+    name: str
+    forward: Work
+    grad_input: Work
+    grad_weight: Work
+    weight_bytes: int
+    state_bytes: int
+    input_bytes: int
+    boundary_bytes: int
+    saved_bytes: int
+    held_bytes: int
+    scratch_bytes: int
+
+
+def build_model(settings: ModelSettings, input_shape: Shape) -> Model:
+    """The model that a job describes, for samples of `input_shape`. Raises JobError or ShapeError naming the layer."""
+    layers = tuple(build_layers(settings.layers, "model.layers"))
+    if not layers:
+        raise JobError("model.layers", "empty", "at least one layer", "give [[model.layers]] tables or name a preset")
+    names = tuple(f"{i:03d}_{layer.kind}" for i, layer in enumerate(layers))
+    shapes = [input_shape]
+    for name, layer in zip(names, layers, strict=True):
+        try:
+            shapes.append(layer.output_shape(shapes[-1]))
+        except ShapeError as error:
+            raise ShapeError(
+                f"layer {name}, given shape {shapes[-1]}: {error.where}", error.found, error.needed
+            ) from error
+    loss = find_loss(settings.loss)
+    loss.target_shape(shapes[-1])
+    model = Model(layers, names, tuple(shapes), loss)
+    if model.first_weights == len(layers):
+        raise JobError("model.layers", "no layer has weights", "something to train, such as a linear layer")
+    return model
+
+
+def build_layers(tables: Any, where: str) -> Iterator[Layer]:
+    """The layers of a list of tables; `repeat = N` stands for N alike. Raises JobError."""
+    if not isinstance(tables, (list, tuple)):
+        raise JobError(where, f"{tables!r}", "a list of tables, each with a kind")
+    for index, table in enumerate(tables):
+        at = f"{where}[{index}]"
+        if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
+            raise JobError(at, f"{table!r}", "a table with a kind", nearest("", KINDS))
+        kind, repeat = table["kind"], table.get("repeat", 1)
+        if kind not in KINDS:
+            raise JobError(f"{at}.kind", f"unknown layer '{kind}'", remedy=nearest(kind, KINDS))
+        if not isinstance(repeat, int) or isinstance(repeat, bool) or repeat < 1:
+            raise JobError(f"{at}.repeat", f"{repeat!r}", "a whole number of 1 or more")
+        rest = {key: value for key, value in table.items() if key not in ("kind", "repeat")}
+        yield from [_build(KINDS[kind], rest, at)] * repeat
+
+
+def _build(kind: Any, table: dict[str, Any], where: str) -> Layer:
+    if kind is Residual:
+        inner = dict(table)
+        layers = tuple(build_layers(inner.pop("layers", None), f"{where}.layers"))
+        if inner:
+            raise JobError(f"{where}.{next(iter(inner))}", "unknown key", remedy="known are kind, layers, repeat")
+        return Residual(layers)
+    layer: Layer = from_plain(kind, table, where, JobError)
+    return layer
+
+
+def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tuple[LayerCost, ...]:
+    """What each layer costs for a full micro-batch, training with the job's optimizer."""
+    costs = []
+    for i, (layer, shape) in enumerate(zip(model.layers, model.shapes, strict=False)):
+        cost = _sample_cost(model, i)
+        weights = total(layer.parameters(shape)) * item_bytes
+        rows = train.micro_batch
+        per_micro = rows * item_bytes
+        out = size(model.shapes[i + 1]) * per_micro
+        loss_saved = total(model.loss.saved(model.shapes[-1])) * per_micro if i == len(model.layers) - 1 else 0
+        costs.append(
+            LayerCost(
+                name=model.names[i],
+                forward=_times(cost.forward, rows),
+                grad_input=_times(cost.grad_input, rows) if i >= model.first_weights else Work(),
+                grad_weight=_times(cost.grad_weight, rows),
+                weight_bytes=weights,
+                state_bytes=weights * len(STATE[train.optimizer]),
+                input_bytes=size(shape) * per_micro,
+                boundary_bytes=out,
+                saved_bytes=out + total(layer.saved(shape)) * per_micro + loss_saved,
+                held_bytes=out + total(layer.held(shape)) * per_micro,
+                scratch_bytes=int(cost.scratch * per_micro) + _tile_bytes(layer.parameters(shape), train, item_bytes),
+            )
+        )
+    return tuple(costs)
+
+
+def _sample_cost(model: Model, i: int) -> Cost:
+    cost = model.layers[i].cost(model.shapes[i])
+    if i == len(model.layers) - 1:
+        cost = cost + model.loss.cost(model.shapes[-1])
+    if i == model.first_weights:
+        # Nobody wants the gradient by this layer's input; inner layers of a block still need theirs.
+        cost = Cost(
+            cost.forward, cost.grad_input if isinstance(model.layers[i], Residual) else Work(), cost.grad_weight
+        )
+    return cost
+
+
+def _times(work: Work, rows: int) -> Work:
+    return Work(work.flops * rows, work.elements * rows)
+
+
+def total(shapes: Shapes) -> int:
+    """Elements of all shapes of a tree."""
+    return sum(total(shape) if isinstance(shape, dict) else math.prod(shape) for shape in shapes.values())
+
+
+def _tile_bytes(shapes: Shapes, train: TrainSettings, item_bytes: int) -> int:
+    sizes = [
+        _tile_bytes(shape, train, item_bytes)
+        if isinstance(shape, dict)
+        else math.prod((min(shape[0], train.tile_rows), *shape[1:])) * item_bytes
+        for shape in shapes.values()
+    ]
+    return max(sizes, default=0)
