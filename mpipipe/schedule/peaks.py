@@ -1,0 +1,17 @@
+"""What a schedule needs room for: the most activations and gradients of micro-batches at one time on each stage."""
+
+from mpipipe.schedule.actions import Kind, Lane
+
+
+def peaks(lane: Lane) -> tuple[int, int]:
+    """The most micro-batches between the start of F and the end of W, and between the start of I and the end of W."""
+    activations = gradients = most_activations = most_gradients = 0
+    for action in lane:
+        if action.kind == Kind.F:
+            activations += 1
+        if action.kind in (Kind.I, Kind.B):
+            gradients += 1
+        most_activations, most_gradients = max(most_activations, activations), max(most_gradients, gradients)
+        if action.kind in (Kind.W, Kind.B):
+            activations, gradients = activations - 1, gradients - 1
+    return most_activations, most_gradients
