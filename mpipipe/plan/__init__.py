@@ -1,1 +1,6 @@
 """Who gets what: pure functions of (layer costs, Cluster, Job) to a Plan."""
+
+from mpipipe.plan.make import make_plan
+from mpipipe.plan.types import Plan, StagePlan
+
+__all__ = ["Plan", "StagePlan", "make_plan"]

@@ -1,0 +1,247 @@
+"""Making the Plan: every way that the job leaves open is searched, its step simulated, the best one kept."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from mpipipe.errors import PlanError
+from mpipipe.job import Job
+from mpipipe.layers import LayerCost
+from mpipipe.plan.partition import Kinds, LimitRule, assign_ranks, group_hosts, partition
+from mpipipe.plan.predict import (
+    Limits,
+    Totals,
+    seconds,
+    simulate_step,
+    stage_bytes,
+    total_up,
+    update_seconds,
+)
+from mpipipe.plan.types import Plan, StagePlan
+from mpipipe.resources.cluster import Cluster, Host
+
+Stages = Sequence[tuple[int, int, int]]
+"""(rank, first layer, last layer + 1), in pipeline order."""
+CLOSE = 1.005
+"""A candidate must be this much faster to win over one that stands before it."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run the job, with its simulated step."""
+
+    schedule: str
+    stages: tuple[tuple[Host, int, int], ...]
+    limits: tuple[Limits, ...]
+    step_s: float
+    bubble: float
+
+
+def make_plan(
+    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
+) -> Plan:
+    """The plan for `job` on `cluster`. `reserved` are bytes that a rank needs besides its stage.
+
+    Raises PlanError where nothing fits: which host is short, by how many bytes, and what would help.
+    """
+    totals = total_up(costs)
+    hosts = [
+        replace(host, available_bytes=host.available_bytes - (reserved or {}).get(host.rank, 0))
+        for host in cluster.hosts
+    ]
+    chosen, notes = _choose(totals, hosts, job)
+    return _to_plan(chosen, totals, hosts, job, notes)
+
+
+def _choose(totals: Totals, hosts: Sequence[Host], job: Job) -> tuple[Candidate, list[str]]:
+    if job.plan.cuts:
+        return _best(_by_hand(totals, hosts, job)), []
+    kinds, most = group_hosts(hosts), min(len(hosts), totals.layers)
+    notes = _grouping_note(kinds)
+    wanted = _wanted_stages(job, len(hosts), most)
+    found = {stages: _search(totals, hosts, kinds, job, stages) for stages in wanted}
+    fits = {stages: candidates for stages, candidates in found.items() if candidates}
+    if not fits:
+        _refuse(totals, hosts, kinds, job, max(wanted))
+    chosen = _best([candidate for candidates in fits.values() for candidate in candidates])
+    if job.plan.ranks == "all":
+        notes += _fewer_note(totals, hosts, kinds, job, chosen)
+    return chosen, notes
+
+
+def _wanted_stages(job: Job, hosts: int, most: int) -> list[int]:
+    if job.plan.ranks == "auto":
+        return list(range(1, most + 1))
+    if job.plan.ranks == "all":
+        return [most]
+    if int(job.plan.ranks) > hosts:
+        raise PlanError("plan.ranks", f"{job.plan.ranks}", f"at most the {hosts} ranks that were started")
+    return [min(int(job.plan.ranks), most)]
+
+
+def _search(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, stages: int) -> list[Candidate]:
+    candidates = []
+    for schedule, rule in _rules(job):
+        cuts = partition(totals, kinds, stages, rule)
+        if cuts is not None:
+            candidates.append(_candidate(totals, hosts, assign_ranks(cuts, kinds), schedule, rule, job))
+    return candidates
+
+
+def _by_hand(totals: Totals, hosts: Sequence[Host], job: Job) -> list[Candidate]:
+    edges = [0, *job.plan.cuts, totals.layers]
+    if job.plan.cuts[-1] >= totals.layers:
+        raise PlanError("plan.cuts", f"{job.plan.cuts[-1]}", f"cuts below the number of layers, {totals.layers}")
+    if len(edges) - 1 > len(hosts):
+        needed = f"{len(edges) - 1} ranks"
+        raise PlanError("plan.cuts", f"{len(hosts)} ranks were started", needed, "start more or cut less")
+    stages = [(rank, edges[rank], edges[rank + 1]) for rank in range(len(edges) - 1)]
+    made = [_candidate(totals, hosts, stages, schedule, rule, job) for schedule, rule in _rules(job)]
+    fits = [candidate for candidate in made if not _shortages(totals, candidate)]
+    if not fits:
+        _raise_short(totals, made[-1])
+    return fits
+
+
+def _rules(job: Job) -> Iterator[tuple[str, LimitRule]]:
+    """Schedules to try, each with its rule for limits: roomy ones first, then the least that keep 1F1B going."""
+    micros = -(-job.train.batch // job.train.micro_batch)
+    most = min(micros, job.plan.in_flight or micros)
+
+    def limits(in_flight: int, host: Host) -> Limits:
+        bounded = max(1, min(most, in_flight))
+        return Limits(bounded, min(bounded, host.threads + 1))
+
+    if job.plan.schedule in ("auto", "1f1b"):
+        yield "1f1b", lambda after, host: limits(host.threads + after * (host.threads + 1), host)
+        yield "1f1b", lambda after, host: limits(1 + after, host)
+    if job.plan.schedule in ("auto", "gpipe"):
+        yield "gpipe", lambda after, host: Limits(micros, min(micros, host.threads + 1))
+
+
+def _candidate(
+    totals: Totals, hosts: Sequence[Host], ranked: Stages, schedule: str, rule: LimitRule, job: Job
+) -> Candidate:
+    stages = tuple((hosts[rank], first, last) for rank, first, last in ranked)
+    limits = tuple(rule(len(stages) - 1 - s, host) for s, (host, _, _) in enumerate(stages))
+    micros = -(-job.train.batch // job.train.micro_batch)
+    result = simulate_step(totals, stages, limits, schedule, micros)
+    worker_s = sum(host.threads for host, _, _ in stages) * result.end_s
+    bubble = 1 - sum(result.busy_s) / worker_s if worker_s else 0.0
+    return Candidate(schedule, stages, limits, result.end_s + update_seconds(totals, stages), bubble)
+
+
+def _best(candidates: Sequence[Candidate]) -> Candidate:
+    best = candidates[0]
+    for candidate in candidates[1:]:
+        if candidate.step_s * CLOSE < best.step_s:
+            best = candidate
+    return best
+
+
+def _to_plan(chosen: Candidate, totals: Totals, hosts: Sequence[Host], job: Job, notes: list[str]) -> Plan:
+    stages = []
+    for (host, first, last), limits in zip(chosen.stages, chosen.limits, strict=True):
+        costs = totals.costs[first:last]
+        stages.append(
+            StagePlan(
+                rank=host.rank,
+                host=host.name,
+                first=first,
+                last=last,
+                threads=host.threads,
+                in_flight=limits.in_flight,
+                gradients_in_flight=limits.gradients,
+                forward_s=sum(seconds(cost.forward, host) for cost in costs),
+                input_s=sum(seconds(cost.grad_input, host) for cost in costs),
+                weight_s=sum(seconds(cost.grad_weight, host) for cost in costs),
+                bytes=stage_bytes(totals, first, last, limits, host.threads),
+                available_bytes=host.available_bytes,
+            )
+        )
+    idle = tuple(sorted({host.rank for host in hosts} - {stage.rank for stage in stages}))
+    names = tuple(cost.name for cost in totals.costs)
+    return Plan(
+        layers=names,
+        ranks=len(hosts),
+        batch=job.train.batch,
+        micro_batch=job.train.micro_batch,
+        schedule=chosen.schedule,
+        stages=tuple(stages),
+        idle=idle,
+        step_s=chosen.step_s,
+        bubble=chosen.bubble,
+        notes=(*notes, *_idle_note(idle, len(names), job)),
+    )
+
+
+def _grouping_note(kinds: Kinds) -> list[str]:
+    if not kinds.rounding:
+        return []
+    return [f"hosts within about {kinds.rounding:.0%} of each other were planned as alike"]
+
+
+def _idle_note(idle: Sequence[int], layers: int, job: Job) -> list[str]:
+    if not idle:
+        return []
+    names = ", ".join(map(str, idle))
+    if job.plan.ranks == "all" and not job.plan.cuts:
+        return [f"idle ranks: {names}; there are only {layers} layers, and a rank needs at least one"]
+    why = "fewer ranks are faster" if job.plan.ranks == "auto" else "the job asks for fewer ranks"
+    return [f"idle ranks: {names}; {why}"]
+
+
+def _fewer_note(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, chosen: Candidate) -> list[str]:
+    fewer = [
+        candidate for stages in range(1, len(chosen.stages)) for candidate in _search(totals, hosts, kinds, job, stages)
+    ]
+    if not fewer:
+        return []
+    best = _best(fewer)
+    if best.step_s * 1.05 >= chosen.step_s:
+        return []
+    gain = chosen.step_s / best.step_s - 1
+    count = len(best.stages)
+    return [f'{count} of the {len(hosts)} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"']
+
+
+def _refuse(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, stages: int) -> NoReturn:
+    """Plan as if memory were free, and say where it is not."""
+    boundless = replace(kinds, hosts=tuple(replace(host, available_bytes=1 << 62) for host in kinds.hosts))
+    least: Candidate | None = None
+    for schedule, rule in _rules(job):
+        cuts = partition(totals, boundless, stages, rule)
+        assert cuts is not None
+        candidate = _candidate(totals, hosts, assign_ranks(cuts, kinds), schedule, rule, job)
+        if least is None or _short_bytes(totals, candidate) < _short_bytes(totals, least):
+            least = candidate
+    assert least is not None
+    _raise_short(totals, least)
+
+
+def _shortages(totals: Totals, candidate: Candidate) -> list[tuple[int, int, int]]:
+    """(stage, bytes needed, bytes short) of every stage that does not fit."""
+    short = []
+    for s, ((host, first, last), limits) in enumerate(zip(candidate.stages, candidate.limits, strict=True)):
+        needed = stage_bytes(totals, first, last, limits, host.threads)
+        if needed > host.available_bytes:
+            short.append((s, needed, needed - host.available_bytes))
+    return short
+
+
+def _short_bytes(totals: Totals, candidate: Candidate) -> int:
+    return sum(short for _, _, short in _shortages(totals, candidate))
+
+
+def _raise_short(totals: Totals, candidate: Candidate) -> NoReturn:
+    shortages = _shortages(totals, candidate)
+    lines = []
+    for s, needed, short in shortages:
+        host, first, last = candidate.stages[s]
+        lines.append(
+            f"host {host.name} (rank {host.rank}) is short by {short:,} bytes: layers {totals.costs[first].name} to "
+            f"{totals.costs[last - 1].name} take {needed:,} bytes, {max(0, host.available_bytes):,} are available"
+        )
+    found = "; ".join(lines) or "the layers fit no order of the hosts"
+    remedy = "help: a smaller train.micro_batch, more ranks, plan.schedule=1f1b, train.optimizer=sgd, or more memory"
+    raise PlanError("plan", found, "every stage within its host's memory", remedy)

@@ -1,0 +1,118 @@
+"""What a stage takes: seconds from measured rates, bytes from the layers' costs, and a step's time by simulation.
+
+Rates are the hosts' own. Links are not measured here: a message between hosts is reckoned at gigabit ethernet, one
+within a host at memory speed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from mpipipe.layers import LayerCost, Work
+from mpipipe.resources.cluster import Host
+from mpipipe.schedule import SCHEDULES, Kind, Simulation, lower, simulate, whole_graph
+
+LATENCY_S = {True: 30e-6, False: 200e-6}
+"""Seconds that a message takes besides its bytes: within a host, between hosts."""
+BANDWIDTH = {True: 3e9, False: 117e6}
+"""Bytes a second: within a host, between hosts."""
+UPDATE_PASSES = 12
+"""Elements read or written for each weight by an optimizer's update and the gradient's norm."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Running sums over layers, so that `flops[j] - flops[i]` is the work of layers i to j - 1."""
+
+    costs: tuple[LayerCost, ...]
+    flops: tuple[float, ...]
+    elements: tuple[float, ...]
+    fixed_bytes: tuple[int, ...]
+    saved_bytes: tuple[int, ...]
+    held_bytes: tuple[int, ...]
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return len(self.costs)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Micro-batches whose activations, and whose gradients, a stage has room for."""
+
+    in_flight: int
+    gradients: int
+
+
+def total_up(costs: Sequence[LayerCost]) -> Totals:
+    """The running sums. Fixed bytes are weights, their gradients and the optimizer's state."""
+    works = [(cost.forward, cost.grad_input, cost.grad_weight) for cost in costs]
+    return Totals(
+        tuple(costs),
+        tuple(accumulate((sum(work.flops for work in each) for each in works), initial=0.0)),
+        tuple(accumulate((sum(work.elements for work in each) for each in works), initial=0.0)),
+        tuple(accumulate((2 * cost.weight_bytes + cost.state_bytes for cost in costs), initial=0)),
+        tuple(accumulate((cost.saved_bytes for cost in costs), initial=0)),
+        tuple(accumulate((cost.held_bytes for cost in costs), initial=0)),
+    )
+
+
+def seconds(work: Work, host: Host) -> float:
+    """Seconds of one thread of `host`."""
+    return work.flops / host.matrix_flops + work.elements / host.elements
+
+
+def stage_seconds(totals: Totals, first: int, last: int, host: Host) -> float:
+    """Seconds that a full micro-batch (F, I and W) keeps all the rank's threads busy."""
+    flops = totals.flops[last] - totals.flops[first]
+    elements = totals.elements[last] - totals.elements[first]
+    return (flops / host.matrix_flops + elements / host.elements) / host.threads
+
+
+def stage_bytes(totals: Totals, first: int, last: int, limits: Limits, threads: int) -> int:
+    """Peak bytes of a stage: weights, gradients, state; activations and gradients in flight; scratch of the threads."""
+    fixed = totals.fixed_bytes[last] - totals.fixed_bytes[first]
+    saved = totals.saved_bytes[last] - totals.saved_bytes[first] + totals.costs[first].input_bytes
+    held = totals.held_bytes[last] - totals.held_bytes[first] + totals.costs[first].input_bytes
+    scratch = max(cost.scratch_bytes for cost in totals.costs[first:last])
+    return fixed + limits.in_flight * saved + limits.gradients * held + threads * scratch
+
+
+def message_seconds(sender: Host, receiver: Host, size: int) -> float:
+    """Seconds of one message."""
+    near = sender.name == receiver.name
+    return LATENCY_S[near] + size / BANDWIDTH[near]
+
+
+def simulate_step(
+    totals: Totals, stages: Sequence[tuple[Host, int, int]], limits: Sequence[Limits], schedule: str, micros: int
+) -> Simulation:
+    """One step of full micro-batches on `stages`, each (host, first layer, last layer + 1)."""
+    made = SCHEDULES[schedule](len(stages), micros, [limit.in_flight for limit in limits])
+    threads = [host.threads for host, _, _ in stages]
+    gradients = [limit.gradients for limit in limits]
+    graphs = whole_graph(lower(made), made.in_flight, gradients, threads, micros)
+    times = [_task_seconds(totals, *stage) for stage in stages]
+    messages: dict[tuple[Kind, int], float] = {}
+    for s in range(len(stages) - 1):
+        taken = message_seconds(stages[s][0], stages[s + 1][0], totals.costs[stages[s][2] - 1].boundary_bytes)
+        messages[Kind.SEND_ACT, s] = messages[Kind.SEND_GRAD, s + 1] = taken
+    return simulate(graphs, [*times, {}, {}], [*threads, 1, 1], messages)
+
+
+def update_seconds(totals: Totals, stages: Sequence[tuple[Host, int, int]]) -> float:
+    """Seconds of the slowest stage's optimizer update."""
+    return max(
+        sum(cost.weight_bytes for cost in totals.costs[first:last]) / 4 * UPDATE_PASSES / host.elements / host.threads
+        for host, first, last in stages
+    )
+
+
+def _task_seconds(totals: Totals, host: Host, first: int, last: int) -> dict[Kind, float]:
+    costs = totals.costs[first:last]
+    return {
+        Kind.F: sum(seconds(cost.forward, host) for cost in costs),
+        Kind.I: sum(seconds(cost.grad_input, host) for cost in costs),
+        Kind.W: sum(seconds(cost.grad_weight, host) for cost in costs) / host.threads,
+    }

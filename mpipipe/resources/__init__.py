@@ -1,0 +1,1 @@
+"""Who is here: what a host is and can do."""
