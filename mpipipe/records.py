@@ -76,7 +76,10 @@ def _convert(hint: Any, value: Any, where: str, error: type[UserError]) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_plain(typing.cast(type, hint), value, where, error)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as reason:
+            raise error(where, f"a whole number of {len(str(value))} digits", "a number that fits 64 bits") from reason
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         if isinstance(value, float) and not math.isfinite(value):
             raise error(where, f"{value!r} is not finite", "a finite number")
@@ -85,6 +88,8 @@ def _convert(hint: Any, value: Any, where: str, error: type[UserError]) -> Any:
 
 
 def _convert_union(hint: Any, options: tuple[Any, ...], value: Any, where: str, error: type[UserError]) -> Any:
+    if isinstance(value, float) and not math.isfinite(value) and float in options:
+        raise error(where, f"{value!r} is not finite", "a finite number")
     for option in options:
         try:
             return _convert(option, value, where, error)
@@ -109,5 +114,6 @@ def _name(hint: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    words = {dict: "a table", list: "a list", type(None): "nothing"}
-    return words.get(type(value), _name(type(value)))
+    words = {dict: "a table", list: "a list", type(None): "nothing", bool: "true or false", int: "an integer"}
+    words |= {float: "a number", str: "a string"}
+    return words.get(type(value), f"a {type(value).__name__}")

@@ -1,6 +1,7 @@
 """What a checkpoint holds and where: pieces (one array each) under /layers and /optimizer, and what is said of them.
 
-    /                       attributes: format, version, step, epoch, offset, seed, random_keys, job, plan, versions, data
+    /                       attributes: format, version, step, epoch, offset, seed, random_keys, job, plan,
+                            versions, data
     /layers/NAME/PATH       the weights, such as /layers/001_residual/1_linear/weight
     /optimizer/NAME/PATH/S  the optimizer's state S of that weight, of the same shape
     /scaling/shift, factor  how features are scaled: (x - shift) * factor
@@ -102,7 +103,7 @@ def compare_models(found: dict[str, Shape], model: Model, where: str) -> None:
         if found.get(place) != needed.get(place):
             raise CheckpointError(
                 where,
-                f"another model: layer {place.removeprefix('/layers/')} has {_shape(found.get(place))} in the checkpoint",
+                f"another model: {place.removeprefix('/layers/')} has {_shape(found.get(place))} in the checkpoint",
                 f"{_shape(needed.get(place))}, as the job's model says",
                 "give the job that wrote it, or start anew without --resume",
             )

@@ -36,12 +36,25 @@ def job_from_text(text: str, where: str, sets: Sequence[str] = (), name: str = "
     table.setdefault("name", name)
     for setting in sets:
         _apply(table, setting)
-    return check(from_plain(Job, table, "", JobError), where)
+    return check(_from_table(table, where), where)
 
 
 def job_to_text(job: Job) -> str:
     """The effective job as TOML, every key written out; `job_from_text` reads it back to an equal job."""
     return tomli_w.dumps(to_plain(job))
+
+
+def _from_table(table: dict[str, Any], where: str) -> Job:
+    try:
+        job = from_plain(Job, table, "", JobError)
+        to_plain(job)
+    except JobError as error:
+        raise JobError(f"{where}: {error.where}", error.found, error.needed, error.remedy) from error
+    except TypeError as error:
+        raise JobError(
+            f"{where}: model.layers", str(error), "strings, numbers, true or false, lists and tables"
+        ) from error
+    return job
 
 
 def _presets() -> Any:

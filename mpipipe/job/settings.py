@@ -137,6 +137,8 @@ def _check_length(job: Job, at: str) -> None:
         raise JobError(f"{at}train.epochs, train.steps", found, "one of the two above 0", "set the other to 0")
     if train.rate_schedule == "step" and not train.rate_step:
         raise JobError(f"{at}train.rate_step", "0", "the number of steps between two drops of the learning rate")
+    if not 0 <= train.rate_factor <= 1:
+        raise JobError(f"{at}train.rate_factor", f"{train.rate_factor}", "a factor from 0 to 1")
 
 
 def _check_plan(plan: PlanSettings, at: str) -> None:

@@ -1,7 +1,7 @@
 """The maths: layers, losses, optimizers, in numpy only. Knows shapes and costs, and nobody."""
 
 from mpipipe.layers.losses import LOSSES, Loss, find_loss
-from mpipipe.layers.model import KINDS, LayerCost, Model, build_layers, build_model, layer_costs
+from mpipipe.layers.model import KINDS, LayerCost, Model, build_layers, build_model, forward_only, layer_costs
 from mpipipe.layers.optimizers import STATE, Update, learning_rate, square_sum, update_weight
 from mpipipe.layers.trees import first_rows, leaves, make_tree, touched, tree_bytes
 from mpipipe.layers.types import Array, Cost, Key, Layer, Scratch, Shape, Shapes, Tile, Tree, Weightless, Work
@@ -29,6 +29,7 @@ __all__ = [
     "build_model",
     "find_loss",
     "first_rows",
+    "forward_only",
     "layer_costs",
     "leaves",
     "learning_rate",

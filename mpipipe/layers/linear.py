@@ -80,6 +80,7 @@ class Linear:
     ) -> None:
         """Rows of x^T dy; the first tile also sums dy for the bias."""
         start, stop = tile
+        mark = scratch.mark()
         left, total = _rows(x)[:, start:stop].T, g["weight"][start:stop]
         if first:
             np.matmul(left, _rows(dy), out=total)
@@ -87,6 +88,7 @@ class Linear:
             part = scratch.take(total.shape, total.dtype)
             np.matmul(left, _rows(dy), out=part)
             np.add(total, part, out=total)
+        scratch.release(mark)
         if self.bias and start == 0:
             part = scratch.take((self.outputs,), dy.dtype)
             np.sum(_rows(dy), axis=0, out=part)

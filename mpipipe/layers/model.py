@@ -1,8 +1,8 @@
 """The Model: layers built from a job's tables, with their names and shapes all along. And what each layer costs."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mpipipe.errors import JobError, ShapeError, nearest
@@ -53,6 +53,7 @@ class LayerCost:
     grad_input: Work
     grad_weight: Work
     weight_bytes: int
+    gradient_bytes: int
     state_bytes: int
     input_bytes: int
     boundary_bytes: int
@@ -73,7 +74,7 @@ def build_model(settings: ModelSettings, input_shape: Shape) -> Model:
             shapes.append(layer.output_shape(shapes[-1]))
         except ShapeError as error:
             raise ShapeError(
-                f"layer {name}, given shape {shapes[-1]}: {error.where}", error.found, error.needed
+                f"layer {name}, given shape {shapes[-1]}: {error.where}", error.found, error.needed, error.remedy
             ) from error
     loss = find_loss(settings.loss)
     loss.target_shape(shapes[-1])
@@ -128,6 +129,7 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 grad_input=_times(cost.grad_input, rows) if i >= model.first_weights else Work(),
                 grad_weight=_times(cost.grad_weight, rows),
                 weight_bytes=weights,
+                gradient_bytes=weights,
                 state_bytes=weights * len(STATE[train.optimizer]),
                 input_bytes=size(shape) * per_micro,
                 boundary_bytes=out,
@@ -139,15 +141,19 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
     return tuple(costs)
 
 
+def forward_only(costs: Sequence[LayerCost]) -> tuple[LayerCost, ...]:
+    """The same layers when only evaluating: no gradients, no state."""
+    nothing = {"grad_input": Work(), "grad_weight": Work(), "gradient_bytes": 0, "state_bytes": 0, "held_bytes": 0}
+    return tuple(replace(cost, **nothing) for cost in costs)  # type: ignore[arg-type]
+
+
 def _sample_cost(model: Model, i: int) -> Cost:
     cost = model.layers[i].cost(model.shapes[i])
+    if i == model.first_weights and not model.layers[i].held(model.shapes[i]):
+        # Nobody wants the gradient by this layer's input; inner layers of a block still need theirs.
+        cost = replace(cost, grad_input=Work())
     if i == len(model.layers) - 1:
         cost = cost + model.loss.cost(model.shapes[-1])
-    if i == model.first_weights:
-        # Nobody wants the gradient by this layer's input; inner layers of a block still need theirs.
-        cost = Cost(
-            cost.forward, cost.grad_input if isinstance(model.layers[i], Residual) else Work(), cost.grad_weight
-        )
     return cost
 
 

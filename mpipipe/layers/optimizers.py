@@ -26,11 +26,12 @@ class Update:
 
 
 STATE: dict[str, tuple[str, ...]] = {
+    "none": (),
     "sgd": ("momentum",),
     "adam": ("mean", "square"),
     "adamw": ("mean", "square"),
 }
-"""Names of the arrays, each of the weight's shape, that an optimizer keeps for each weight."""
+"""Names of the arrays, each of the weight's shape, that an optimizer keeps for each weight; 'none' only evaluates."""
 
 
 def update_weight(update: Update, weight: Array, gradient: Array, state: Tree, scratch: Scratch) -> None:

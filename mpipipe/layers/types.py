@@ -42,7 +42,7 @@ class Key:
 
     def generator(self) -> np.random.Generator:
         """A fresh generator at the start of this stream (Philox, Salmon et al. 2011)."""
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.words)))
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence((len(self.words), *self.words))))
 
 
 @dataclass(frozen=True)

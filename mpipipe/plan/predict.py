@@ -52,7 +52,7 @@ def total_up(costs: Sequence[LayerCost]) -> Totals:
         tuple(costs),
         tuple(accumulate((sum(work.flops for work in each) for each in works), initial=0.0)),
         tuple(accumulate((sum(work.elements for work in each) for each in works), initial=0.0)),
-        tuple(accumulate((2 * cost.weight_bytes + cost.state_bytes for cost in costs), initial=0)),
+        tuple(accumulate((cost.weight_bytes + cost.gradient_bytes + cost.state_bytes for cost in costs), initial=0)),
         tuple(accumulate((cost.saved_bytes for cost in costs), initial=0)),
         tuple(accumulate((cost.held_bytes for cost in costs), initial=0)),
     )

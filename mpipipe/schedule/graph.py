@@ -79,10 +79,8 @@ def source_graph(lane: Lane, slots: int) -> Graph:
     places: dict[tuple[Kind, int], int] = {}
     nodes: list[Node] = []
     for action in lane:
-        if action.kind == Kind.LOAD:
-            wanted = [(Kind.SEND_DATA, action.micro - slots)]
-        else:
-            wanted = [(Kind.LOAD, action.micro)]
+        loads = action.kind == Kind.LOAD
+        wanted = [(Kind.SEND_DATA, action.micro - slots) if loads else (Kind.LOAD, action.micro)]
         places[action.kind, action.micro] = len(nodes)
         nodes.append(Node(action, 0, tuple(places[need] for need in wanted if need in places)))
     return tuple(nodes)

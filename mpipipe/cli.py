@@ -1,0 +1,199 @@
+"""mpipipe: many unlike computers train one network, as a pipeline over MPI, on their CPUs.
+
+Usage:
+  mpipipe train [JOB] [--resume] [CHECKPOINT] [--set KEY=VALUE]... [--data DATA] [--out DIR] [--threads N] [--quiet]
+  mpipipe evaluate CHECKPOINT [--set KEY=VALUE]... [--data DATA] [--out DIR] [--threads N] [--quiet]
+  mpipipe predict CHECKPOINT INPUT [--set KEY=VALUE]... [--out DIR] [--threads N] [--quiet]
+  mpipipe inspect CHECKPOINT [--stats] [--diff OTHER]
+  mpipipe probe [--save FILE] [--threads N] [--quiet]
+  mpipipe plan [JOB] [--cluster FILE] [--save FILE] [--set KEY=VALUE]... [--data DATA] [--threads N] [--quiet]
+  mpipipe schedule [--name NAME] [--stages P] [--micros M] [--in-flight K] [--svg FILE]
+  mpipipe (-h | --help)
+  mpipipe --version
+
+Commands:
+  train      Train a model on all ranks, and leave checkpoints and a report in the run's folder.
+  evaluate   Loss and accuracy of a checkpoint on the samples held back, or on every sample of --data DATA
+             (on its own test part, if it has one).
+  predict    A class with its probability, or the outputs, for every row of INPUT, as CSV.
+  inspect    What a checkpoint holds: a tree with shapes, types and bytes. Exit status 1 if --diff finds a difference.
+  probe      The table of hosts: name, IP address, memory, threads, speed, versions.
+  plan       Who would get which layers, with the time and memory foretold, without training.
+  schedule   Draw a schedule as a text grid, or as a picture.
+
+Arguments:
+  JOB         A TOML file or the name of a preset: digits, fashion. (default: digits)
+  CHECKPOINT  A file that train wrote. With train --resume, the one to go on from.
+  INPUT       Samples as .csv, .npz, .h5, or IDX (a file or a folder).
+
+Options:
+  --resume         Go on from the newest good checkpoint of the run in --out DIR (without --out: of the newest run of
+                   JOB under results/), or from CHECKPOINT, on any number of ranks. Without JOB, the job is the
+                   checkpoint's own.
+  --set KEY=VALUE  Set a key of the job, such as --set train.epochs=3; may be given many times.
+  --data DATA      Name of a shipped set (digits), a folder in IDX format, or a .npz, .h5 or .csv file; stands
+                   for the key data.path.
+  --out DIR        Folder for results; for train the run's folder itself. (default: results/JOB-DATE-TIME for train,
+                   none for the others)
+  --threads N      Worker threads of each rank; 0 takes what each host has. (default: the job's run.threads, 0)
+  --quiet          Print errors and results only.
+  --stats          Add minimum, mean, maximum, standard deviation, norm, and the number of non-finite elements.
+  --diff OTHER     List where two checkpoints differ, and by how much.
+  --save FILE      Write what is shown as JSON: the cluster (probe), the plan (plan).
+  --cluster FILE   Plan for the hosts of a file that probe --save wrote, without them being there.
+  --name NAME      gpipe or 1f1b.  [default: 1f1b]
+  --stages P       Number of stages.  [default: 4]
+  --micros M       Number of micro-batches.  [default: 8]
+  --in-flight K    Micro-batches in flight at the first stage of 1f1b; every later stage has one less, at least 1.
+                   0 is the number of stages.  [default: 0]
+  --svg FILE       Draw an SVG picture to FILE instead of the grid.
+  -h --help        Show this text.
+  --version        Show the version.
+
+Every command runs under mpirun and, as one rank, without it; inspect, plan and schedule need no MPI.
+Exit status: 0; 1 for a fault (or a difference); 2 for what the user can mend, said in one line.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from docopt import DocoptExit, docopt
+
+import mpipipe
+from mpipipe.errors import MpipipeError, UserError
+
+Arguments = dict[str, Any]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    try:
+        arguments = docopt(__doc__ or "", argv, default_help=True, version=mpipipe.__version__)
+    except DocoptExit as wrong:
+        print(_usage_error(wrong), file=sys.stderr)
+        return 2
+    try:
+        return _dispatch(arguments)
+    except MpipipeError as error:
+        print(f"mpipipe: error: {error}", file=sys.stderr, flush=True)
+        return error.status
+
+
+def _dispatch(arguments: Arguments) -> int:
+    name = next(name for name in COMMANDS if arguments[name])
+    return COMMANDS[name](arguments)
+
+
+def _usage_error(wrong: DocoptExit) -> str:
+    reason = str(wrong).splitlines()[0].strip()
+    reason = "" if reason.lower().startswith("usage") else f" ({reason})"
+    return f"mpipipe: error: the command line is not one of the usages{reason}; see: python -m mpipipe --help"
+
+
+# Each command loads what it needs: inspect, plan and schedule must not load MPI.
+
+
+def _train(arguments: Arguments) -> int:
+    from mpipipe.launch import run_ranks
+    from mpipipe.train import train
+
+    request = _request(arguments)
+    return run_ranks(lambda world, signals: train(world, request, signals))
+
+
+def _evaluate(arguments: Arguments) -> int:
+    from mpipipe.evaluate import evaluate
+    from mpipipe.launch import run_ranks
+
+    request = _request(arguments)
+    return run_ranks(lambda world, signals: evaluate(world, request))
+
+
+def _predict(arguments: Arguments) -> int:
+    from mpipipe.launch import run_ranks
+    from mpipipe.predict import predict
+
+    request = _request(arguments)
+    return run_ranks(lambda world, signals: predict(world, request, arguments["INPUT"]))
+
+
+def _probe(arguments: Arguments) -> int:
+    from mpipipe.launch import run_ranks
+    from mpipipe.probe import probe
+
+    threads = _number(arguments, "--threads") or 0
+    return run_ranks(lambda world, signals: probe(world, threads, arguments["--save"], arguments["--quiet"]))
+
+
+def _plan(arguments: Arguments) -> int:
+    from mpipipe.launch import launched_rank, run_ranks
+    from mpipipe.plans import PlanRequest, show_plan
+    from mpipipe.probe import probe_and_plan
+
+    request = PlanRequest(_request(arguments), arguments["--cluster"], arguments["--save"])
+    if request.cluster is None and launched_rank() is not None:
+        return run_ranks(lambda world, signals: probe_and_plan(world, request))
+    return 0 if launched_rank() else show_plan(request, None)
+
+
+def _inspect(arguments: Arguments) -> int:
+    from mpipipe.launch import launched_rank
+    from mpipipe.look import show_checkpoint, show_differences
+
+    if launched_rank():
+        return 0
+    path = Path(arguments["CHECKPOINT"])
+    if arguments["--diff"]:
+        return show_differences(path, Path(arguments["--diff"]))
+    return show_checkpoint(path, arguments["--stats"])
+
+
+def _schedule(arguments: Arguments) -> int:
+    from mpipipe.launch import launched_rank
+    from mpipipe.look import show_schedule
+
+    if launched_rank():
+        return 0
+    stages, micros, in_flight = (_number(arguments, key) or 0 for key in ("--stages", "--micros", "--in-flight"))
+    return show_schedule(arguments["--name"], stages, micros, in_flight, arguments["--svg"])
+
+
+COMMANDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "inspect": _inspect,
+    "probe": _probe,
+    "plan": _plan,
+    "schedule": _schedule,
+}
+
+
+def _request(arguments: Arguments) -> Any:
+    from mpipipe.start import Request
+
+    job, checkpoint = arguments["JOB"], arguments["CHECKPOINT"]
+    if arguments["train"] and not arguments["--resume"] and checkpoint:
+        raise UserError("train", f"a second argument, {checkpoint}", "JOB only", "to go on from it, add --resume")
+    if arguments["train"] and arguments["--resume"] and job and checkpoint is None and job.endswith(".h5"):
+        job, checkpoint = None, job
+    return Request(
+        job=job,
+        sets=tuple(arguments["--set"]),
+        data=arguments["--data"],
+        out=arguments["--out"],
+        threads=_number(arguments, "--threads"),
+        resume=arguments["--resume"],
+        checkpoint=checkpoint,
+        quiet=arguments["--quiet"],
+    )
+
+
+def _number(arguments: Arguments, option: str) -> int | None:
+    text = arguments[option]
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise UserError(option, f"'{text}'", "a whole number of 0 or more")
+    return int(text)

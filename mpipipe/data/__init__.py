@@ -1,0 +1,28 @@
+"""The samples: open a data set, split it, scale it, cut it into batches. Rank 0 alone enters this room.
+
+`open_data` picks a reader by the name's ending, makes the targets fit the loss and splits; `measure` finds the scale of
+the features; `batches` gives the rows of every step. What cannot be used is a DataError that says where and why.
+"""
+
+from mpipipe.data.batches import Batch, batches, order, steps_per_epoch
+from mpipipe.data.read import open_data, open_inputs, shipped_sets
+from mpipipe.data.scaling import Scaling, check_finite, measure
+from mpipipe.data.targets import check_labels
+from mpipipe.data.types import DataSet, Part, Rows
+
+__all__ = [
+    "Batch",
+    "DataSet",
+    "Part",
+    "Rows",
+    "Scaling",
+    "batches",
+    "check_finite",
+    "check_labels",
+    "measure",
+    "open_data",
+    "open_inputs",
+    "order",
+    "shipped_sets",
+    "steps_per_epoch",
+]

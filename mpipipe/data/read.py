@@ -1,0 +1,132 @@
+"""Opening a data set: which reader, which targets, which part validates.
+
+A new format is one small file with a `read` and one line in READERS.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import resources
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from mpipipe.data import csv, hdf5, idx, npz
+from mpipipe.data.gather import reading
+from mpipipe.data.split import AUTO_FRACTION, hold_back
+from mpipipe.data.table import Found, Table, Wanted
+from mpipipe.data.targets import settle, target_shape
+from mpipipe.data.types import DataSet, Part
+from mpipipe.errors import DataError, nearest
+from mpipipe.job import DataSettings
+
+READERS: dict[str, Callable[[Path, Wanted], Found]] = {
+    ".csv": csv.read,
+    ".csv.gz": csv.read,
+    ".npz": npz.read,
+    ".h5": hdf5.read,
+    ".hdf5": hdf5.read,
+    "-ubyte": idx.read,
+    "-ubyte.gz": idx.read,
+}
+_SETS = Path(str(resources.files("mpipipe.data"))) / "sets"
+_NO_ROWS = np.empty(0, np.int64)
+
+
+def shipped_sets() -> list[str]:
+    """The names of the data sets that come with the package."""
+    return sorted(path.stem for path in _SETS.glob("*.h5"))
+
+
+def open_data(
+    settings: DataSettings,
+    labels: bool,
+    seed: int,
+    all_rows: bool = False,
+    *,
+    classes: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+) -> DataSet:
+    """The data set that a job names, split into a training and a validation part.
+
+    `labels` says whether the loss needs class labels or float values. `all_rows` leaves nothing out: validation is
+    the set's own test part or, where it has none, every row. `classes` and `columns` are those a trained model knows;
+    names are then numbered, and CSV columns picked, in that order. Raises DataError for whatever cannot be used.
+    """
+    wanted = Wanted(settings.target, True, labels, columns, classes)
+    found = settle(_read(settings.path, wanted), wanted)
+    whole, test = Part(found.train, None, found.columns), None
+    if found.test:
+        test = Part(_like(found.test, found.train, labels), None, found.columns)
+    if all_rows:
+        train, validation = whole, test or whole
+    elif isinstance(settings.validation, str) and settings.validation != "auto":
+        train, validation = whole, _other(settings.validation, found, wanted)
+    elif settings.validation == "auto" and test:
+        train, validation = whole, test
+    else:
+        fraction = AUTO_FRACTION if settings.validation == "auto" else float(settings.validation)
+        train, validation = _split(whole, fraction, seed)
+    shape = target_shape(found.train, labels)
+    return DataSet(settings.path, train, validation, labels, shape, found.classes, found.columns)
+
+
+def open_inputs(path: str, shape: tuple[int, ...], columns: tuple[str, ...], target: str) -> Part:
+    """Samples to predict, without targets: the set's own test part where it has one, else all of it.
+
+    `shape` is the model's sample shape; samples of as many elements are reshaped to it. CSV features are picked by
+    name where `columns` gives names, else all but the target column. Raises DataError for whatever cannot be used.
+    """
+    found = _read(path, Wanted(target, targets=False, columns=columns))
+    return Part(_reshaped(found.test or found.train, shape, "the model's"), None, found.columns)
+
+
+def _read(path: str, wanted: Wanted) -> Found:
+    shipped = shipped_sets()
+    with reading(path, "an undamaged file that may be read"):
+        place = _SETS / f"{path}.h5" if path in shipped else Path(path).expanduser()
+        if not path or not place.exists():
+            found = f"no such file or folder '{path}', and no shipped set of that name" if path else "no path is given"
+            hint = nearest(path, shipped).replace("known are", "shipped sets are")
+            raise DataError("data", found, "a file, a folder or a shipped set", hint)
+        return _reader(place)(place, wanted)
+
+
+def _reader(place: Path) -> Callable[[Path, Wanted], Found]:
+    if place.is_dir():
+        return idx.read
+    for suffix, read in READERS.items():
+        if place.name.lower().endswith(suffix):
+            return read
+    needed = f"a name ending in {', '.join(READERS)}, or a folder of IDX files"
+    raise DataError(str(place), "a file of unknown format", needed)
+
+
+def _other(path: str, trained: Found, wanted: Wanted) -> Part:
+    """All rows of another set, numbered and shaped as the training set is."""
+    wanted = replace(wanted, columns=trained.columns, classes=trained.classes)
+    found = settle(_read(path, wanted), wanted)
+    if found.classes != trained.classes:
+        raise DataError(path, "its targets are names of classes", "whole numbers, as the training set has")
+    return Part(_like(found.train, trained.train, wanted.labels), None, found.columns)
+
+
+def _like(table: Table, train: Table, labels: bool) -> Table:
+    """The table with samples of the training part's shape."""
+    found, needed = target_shape(table, labels), target_shape(train, labels)
+    if found != needed:
+        raise DataError(table.where, f"{prod(found)} values a target", f"{prod(needed)}, as the training part has")
+    return _reshaped(table, train.shape, "the training part's")
+
+
+def _split(whole: Part, fraction: float, seed: int) -> tuple[Part, Part]:
+    if fraction <= 0:
+        return whole, replace(whole, rows=_NO_ROWS)
+    train, held = hold_back(whole.count, fraction, seed)
+    return replace(whole, rows=train), replace(whole, rows=held)
+
+
+def _reshaped(table: Table, shape: tuple[int, ...], whose: str) -> Table:
+    if prod(table.shape) != prod(shape):
+        raise DataError(table.where, f"samples of shape {table.shape}", f"{whose} shape {shape}, or as many elements")
+    return replace(table, shape=shape)

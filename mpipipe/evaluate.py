@@ -1,0 +1,79 @@
+"""Evaluating: loss and accuracy of a checkpoint on held-back samples, or on another data set, over any ranks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpipipe.data import DataSet, Part, check_finite, open_data
+from mpipipe.errors import DataError
+from mpipipe.inference import Loaded, with_pipeline
+from mpipipe.report import make_folder, show, write_json
+from mpipipe.runtime.conduct import Conductor
+from mpipipe.runtime.world import World
+from mpipipe.start import Request, Samples, check_targets, stored_scaling
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out; accuracy is None for a loss without labels."""
+
+    checkpoint: str
+    data: str
+    samples: int
+    loss: float
+    accuracy: float | None
+
+
+def evaluate(world: World, request: Request) -> int:
+    """The whole command, on every rank; the exit status."""
+    data: DataSet | None = None
+
+    def prepare(loaded: Loaded) -> None:
+        nonlocal data
+        data = _open(loaded, request)
+        if request.out:
+            make_folder(Path(request.out))
+
+    def use(loaded: Loaded, conductor: Conductor) -> None:
+        assert data is not None
+        part = data.validation
+        feed = Samples(data, stored_scaling(loaded.checkpoint)).feed(part)
+        loss, right = conductor.evaluate(np.arange(part.count), feed)
+        accuracy = right / part.count if data.labels else None
+        result = Evaluation(str(loaded.checkpoint.path), data.source, part.count, loss / part.count, accuracy)
+        _tell(result, request)
+
+    return with_pipeline(world, request, prepare, use)
+
+
+def _open(loaded: Loaded, request: Request) -> DataSet:
+    facts, job = loaded.checkpoint.facts.data, loaded.job
+    data = open_data(
+        job.data,
+        loaded.model.loss.labels,
+        job.train.seed,
+        all_rows=request.data is not None,
+        classes=facts.classes,
+        columns=facts.columns,
+    )
+    where = job.data.path
+    if not data.validation.count:
+        raise DataError(where, "no sample is held back", "a validation part", "name a set by --data")
+    check_shape(data.validation, facts.input_shape, where)
+    check_finite(data.validation, where)
+    check_targets(data, loaded.model, where)
+    return data
+
+
+def check_shape(part: Part, shape: tuple[int, ...], where: str) -> None:
+    """Raises DataError where samples have not the shape that the model was trained on."""
+    if part.shape != shape:
+        raise DataError(where, f"samples of shape {part.shape}", f"shape {shape}, as the model was trained on")
+
+
+def _tell(result: Evaluation, request: Request) -> None:
+    text = f"{result.samples:,} samples of {result.data}: loss {result.loss:.6g}"
+    show(text if result.accuracy is None else f"{text}, accuracy {result.accuracy:.2%}")
+    if request.out:
+        write_json(Path(request.out) / "evaluation.json", result)

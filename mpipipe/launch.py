@@ -1,0 +1,89 @@
+"""Starting a command on every rank, and what becomes of whatever is raised: an error, never a hang.
+
+What a user can mend is one line from rank 0 and status 2 everywhere. Anything else names rank, host, stage and action
+above its traceback, and ends all ranks at once.
+"""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from threadpoolctl import threadpool_limits
+
+from mpipipe.errors import MpipipeError, UserError
+from mpipipe.runtime.member import ActionError
+from mpipipe.runtime.signals import Signals
+from mpipipe.runtime.world import Stopped, World, open_world
+
+Body = Callable[[World, Signals], int]
+
+RANK_NAMES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
+"""Where launchers tell a process its rank."""
+
+
+def launched_rank() -> int | None:
+    """The rank that a launcher gave this process, found without MPI; None when started by hand."""
+    for name in RANK_NAMES:
+        if name == "SLURM_PROCID" and "SLURM_STEP_ID" not in os.environ:
+            continue
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return None
+
+
+def run_ranks(body: Body) -> int:
+    """Run `body` on this rank, to its exit status."""
+    # Worker threads are the parallelism here: BLAS threads on top of them would multiply, and change bits.
+    threadpool_limits(limits=1)
+    signals = Signals()
+    world = open_world()
+    try:
+        status = body(world, signals)
+    except Stopped as stopped:
+        status = stopped.status
+    except KeyboardInterrupt:
+        _interrupted(world)
+        status = 130
+    except UserError as error:
+        print_error(error)
+        status = error.status
+        if not world.told:
+            _abort(world, status)
+    except BaseException as error:
+        _fault(world, error)
+        status = error.status if isinstance(error, MpipipeError) else 1
+        _abort(world, status)
+    signals.calm()
+    return status
+
+
+def print_error(error: MpipipeError) -> None:
+    """One line on standard error."""
+    print(f"mpipipe: error: {error}", file=sys.stderr, flush=True)
+
+
+def _interrupted(world: World) -> None:
+    if world.rank == 0:
+        print("mpipipe: interrupted", file=sys.stderr, flush=True)
+    else:
+        time.sleep(0.2)  # rank 0 has the last word
+    _abort(world, 130)
+
+
+def _fault(world: World, error: BaseException) -> None:
+    if isinstance(error, MpipipeError) and not isinstance(error, ActionError) and world.rank == 0:
+        print_error(error)
+        return
+    where = f"rank {world.rank} of {world.size} on host {world.host}"
+    if isinstance(error, ActionError) and error.__cause__ is not None:
+        where, error = f"{where}, {error}", error.__cause__
+    text = "".join(traceback.format_exception(error))
+    print(f"### {where}:\n{text}", file=sys.stderr, end="", flush=True)
+
+
+def _abort(world: World, status: int) -> None:
+    sys.stdout.flush()
+    if world.size > 1:
+        world.abort(status)

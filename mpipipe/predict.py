@@ -1,0 +1,79 @@
+"""Predicting: a class with its probability, or the outputs, for every row of an input file, as CSV."""
+
+import contextlib
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from mpipipe.data import Part, check_finite, open_inputs
+from mpipipe.inference import Loaded, with_pipeline
+from mpipipe.layers import Array
+from mpipipe.report import make_folder, show
+from mpipipe.runtime.conduct import Conductor
+from mpipipe.runtime.world import World
+from mpipipe.start import Request, stored_scaling
+
+
+def predict(world: World, request: Request, source: str) -> int:
+    """The whole command, on every rank; the exit status. `--out DIR` writes DIR/predictions.csv."""
+    part: Part | None = None
+
+    def prepare(loaded: Loaded) -> None:
+        nonlocal part
+        facts = loaded.checkpoint.facts.data
+        part = open_inputs(source, facts.input_shape, facts.columns, loaded.job.data.target)
+        check_finite(part, source)
+        if request.out:
+            make_folder(Path(request.out))
+
+    def use(loaded: Loaded, conductor: Conductor) -> None:
+        assert part is not None
+        with _destination(request) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_header(loaded))
+            batch = loaded.job.train.batch
+            for start in range(0, part.count, batch):
+                rows = np.arange(start, min(start + batch, part.count))
+                outputs = conductor.predict(rows, lambda r, x, t: _fill(loaded, part, r, x))
+                writer.writerows(_lines(loaded, start, outputs))
+        if request.out:
+            show(f"{part.count:,} predictions are in {Path(request.out) / 'predictions.csv'}", request.quiet)
+
+    return with_pipeline(world, request, prepare, use)
+
+
+def _fill(loaded: Loaded, part: Part, rows: Array, x: Array) -> None:
+    part.fill(rows, x)
+    stored_scaling(loaded.checkpoint).apply(x)
+
+
+@contextlib.contextmanager
+def _destination(request: Request) -> Iterator[TextIO]:
+    if not request.out:
+        yield sys.stdout
+        return
+    with (Path(request.out) / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def _header(loaded: Loaded) -> list[str]:
+    if loaded.model.loss.labels:
+        return ["row", "class", "probability"]
+    return ["row", *(f"output_{i}" for i in range(int(np.prod(loaded.model.shapes[-1]))))]
+
+
+def _lines(loaded: Loaded, start: int, outputs: Array) -> Iterator[Sequence[object]]:
+    if not loaded.model.loss.labels:
+        for i, values in enumerate(outputs.reshape(len(outputs), -1)):
+            yield [start + i, *(f"{value:.7g}" for value in values)]
+        return
+    classes = loaded.checkpoint.facts.data.classes
+    shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=-1, keepdims=True))
+    chosen = outputs.argmax(axis=-1)
+    chance = shifted.max(axis=-1) / shifted.sum(axis=-1)
+    for i, (label, share) in enumerate(zip(chosen.tolist(), chance.tolist(), strict=True)):
+        yield [start + i, classes[label] if label < len(classes) else label, f"{share:.4f}"]

@@ -1,0 +1,34 @@
+"""The `probe` command, and `plan` under mpirun: measure every rank's host, and show or plan for them."""
+
+from pathlib import Path
+
+from mpipipe.plans import PlanRequest, show_plan
+from mpipipe.report import hosts_table, show
+from mpipipe.resources import save_cluster
+from mpipipe.runtime.world import World
+from mpipipe.survey import survey, versions_notices
+
+
+def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
+    """Print the table of hosts, and save it if asked."""
+    cluster = survey(world, threads)
+    notices = versions_notices(world, cluster)
+
+    def tell() -> int:
+        assert cluster is not None
+        show(hosts_table(cluster), quiet)
+        for notice in notices:
+            show(f"notice: {notice}", quiet)
+        if save:
+            save_cluster(cluster, Path(save))
+        return 0
+
+    status: int = world.share(tell)
+    return status
+
+
+def probe_and_plan(world: World, request: PlanRequest) -> int:
+    """Measure, then plan on rank 0."""
+    cluster = survey(world, request.run.threads or 0)
+    status: int = world.share(lambda: show_plan(request, cluster))
+    return status

@@ -1,0 +1,49 @@
+"""What the reader gets: the run folder, its files, tables, progress, the picture. Only here and in cli is printed."""
+
+from mpipipe.report.checkpoints import differences_table, entries_table, facts_text
+from mpipipe.report.folder import (
+    RunFolder,
+    existing_folder,
+    latest_folder,
+    make_folder,
+    new_folder,
+    write_json,
+    write_text,
+)
+from mpipipe.report.metrics import MetricsLog, MetricsRow, open_log, read_metrics
+from mpipipe.report.picture import draw_loss
+from mpipipe.report.progress import Moment, Progress, progress
+from mpipipe.report.show import show
+from mpipipe.report.summary import Summary
+from mpipipe.report.tables import hosts_table, plan_table, plan_text
+from mpipipe.report.units import human_bytes, human_flops, human_rate, human_seconds
+
+__all__ = [
+    "MetricsLog",
+    "MetricsRow",
+    "Moment",
+    "Progress",
+    "RunFolder",
+    "Summary",
+    "draw_loss",
+    "differences_table",
+    "entries_table",
+    "existing_folder",
+    "facts_text",
+    "hosts_table",
+    "human_bytes",
+    "human_flops",
+    "human_rate",
+    "human_seconds",
+    "latest_folder",
+    "make_folder",
+    "new_folder",
+    "open_log",
+    "plan_table",
+    "plan_text",
+    "progress",
+    "read_metrics",
+    "show",
+    "write_json",
+    "write_text",
+]

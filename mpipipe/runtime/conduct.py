@@ -1,0 +1,224 @@
+"""Rank 0 conducting: it gives the orders, feeds the pipeline, gathers what came of each batch, and saves.
+
+Rank 0 is a member like any other and may hold any stage or none; conducting is what it does besides.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpipipe.checkpoint import pieces
+from mpipipe.errors import NonFiniteError
+from mpipipe.layers import Array
+from mpipipe.runtime.collect import Collector, PieceWriter
+from mpipipe.runtime.crew import CONDUCTOR
+from mpipipe.runtime.member import Member
+from mpipipe.runtime.messages import Tag, wait_all
+from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, report_array, unpack_report
+from mpipipe.runtime.source import Feed
+
+
+class DivergedError(Exception):
+    """A stage reported that the loss of a micro-batch is not finite."""
+
+    def __init__(self, micro: int) -> None:
+        super().__init__(f"micro-batch {micro}")
+        self.micro = micro
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One batch, summed up: mean loss and accuracy over its samples, the gradients' global norm before clipping,
+    seconds by rank 0's clock, busy fraction of each rank's workers, the bubble, the longest pause for a checkpoint."""
+
+    loss: float
+    accuracy: float
+    norm: float
+    seconds: float
+    busy: tuple[tuple[int, float], ...]
+    bubble: float
+    pause_s: float
+
+
+class Conductor:
+    """See the module. Orders go to all ranks; reports come from those with a stage."""
+
+    def __init__(self, member: Member) -> None:
+        self.member, self.transport, self.crew = member, member.transport, member.crew
+        self.others = [rank for rank in range(self.crew.plan.ranks) if rank != CONDUCTOR]
+        self.stages = self.crew.plan.stages
+        self.arrays = [report_array(stage.last - stage.first) for stage in self.stages]
+        self.expected: list[Any] = []
+        self.last_report: Any = None
+        self.collector: Collector | None = None
+        self.all_in = False
+        self.saved: list[Path] = []
+        self.pieces = pieces(self.crew.model, self.crew.job.train.optimizer)
+        member.idle = self._look_around
+
+    # ---- batches ------------------------------------------------------------------------------------------------
+
+    def train(self, rows: Array, feed: Feed, step: int, rate: float) -> StepResult:
+        """One batch and one update. Raises NonFiniteError naming step and layer."""
+        began = time.perf_counter()
+        order = Order(What.TRAIN, samples=len(rows), step=step, rate=rate)
+        self._begin(order, rows, feed, targets=True)
+        try:
+            trouble = self.member.run_batch(order)
+            if trouble >= 0:
+                raise DivergedError(trouble)
+            self.member.send_report(-1)
+            reports = self._reports()
+        except DivergedError as error:
+            raise self._diagnose(step, error.micro) from None
+        norm = self._norm(reports, step)
+        self._tell_norm(norm)
+        self.member.update(order, self.member.receive_norm())
+        return self._sum_up(reports, len(rows), norm, time.perf_counter() - began)
+
+    def evaluate(self, rows: Array, feed: Feed) -> tuple[float, int]:
+        """Sum of losses and number of right predictions over the rows; at most a batch at a time."""
+        loss, right, batch = 0.0, 0, self.crew.plan.batch
+        for start in range(0, len(rows), batch):
+            part = rows[start : start + batch]
+            reports = self._forward(Order(What.EVALUATE, samples=len(part)), part, feed, targets=True)
+            loss, right = loss + reports[-1].loss, right + reports[-1].right
+        return loss, right
+
+    def predict(self, rows: Array, feed: Feed) -> Array:
+        """Outputs (n, *shape) of at most a batch of rows; valid until the next call."""
+        if len(self.member.sink) < len(rows):
+            self.member.sink = np.empty((self.crew.plan.batch, *self.crew.model.shapes[-1]), np.float32)
+        self._forward(Order(What.PREDICT, samples=len(rows)), rows, feed, targets=False)
+        return self.member.sink[: len(rows)]
+
+    def _forward(self, order: Order, rows: Array, feed: Feed, targets: bool) -> list[Report]:
+        self._begin(order, rows, feed, targets)
+        self.member.run_batch(order)
+        self.member.send_report(-1)
+        return self._reports()
+
+    def _begin(self, order: Order, rows: Array, feed: Feed, targets: bool) -> None:
+        assert self.member.source is not None
+        self.member.source.begin(rows, feed, targets)
+        self._order(order)
+        self.expected = self._receive_reports(0)
+        self.last_report = self.expected[-1] if self.crew.last_rank != CONDUCTOR else None
+
+    def _receive_reports(self, number: int) -> list[Any]:
+        return [
+            self.transport.receive(array, stage.rank, Tag.REPORT.of(number))
+            for array, stage in zip(self.arrays, self.stages, strict=True)
+        ]
+
+    def _reports(self) -> list[Report]:
+        left = [request for request in self.expected if request is not None]
+        self.member.wait(left, "waiting for reports")
+        reports = [unpack_report(array) for array in self.arrays]
+        if reports[-1].trouble >= 0:
+            raise DivergedError(reports[-1].trouble)
+        return reports
+
+    def _norm(self, reports: list[Report], step: int) -> float:
+        """Square sums added in layer order, whatever the cut. Raises NonFiniteError naming the layer."""
+        squares = [square for report in reports for square in report.squares]
+        for layer in reversed(range(len(squares))):
+            if not math.isfinite(squares[layer]):
+                name = self.crew.model.names[layer]
+                raise NonFiniteError(
+                    f"step {step + 1}: the gradient of layer {name} is not finite (the loss still was); {ADVICE}"
+                )
+        return math.sqrt(sum(squares))
+
+    def _tell_norm(self, norm: float) -> None:
+        if not self.crew.job.train.clip_norm:
+            return
+        array = np.array([norm])
+        requests = [self.transport.send(array, stage.rank, Tag.NORM.of(0)) for stage in self.stages]
+        remote = [r for r, stage in zip(requests, self.stages, strict=True) if stage.rank != CONDUCTOR]
+        self.member.wait(remote, "sending the gradients' norm")
+
+    def _sum_up(self, reports: list[Report], samples: int, norm: float, seconds: float) -> StepResult:
+        pairs = list(zip(reports, self.stages, strict=True))
+        busy = tuple((stage.rank, min(1.0, report.busy_s / seconds / stage.threads)) for report, stage in pairs)
+        threads = sum(stage.threads for stage in self.stages)
+        bubble = max(0.0, 1 - sum(report.busy_s for report in reports) / (threads * seconds))
+        pause_s = max(report.pause_s for report in reports)
+        loss, right = reports[-1].loss, reports[-1].right
+        return StepResult(loss / samples, right / samples, norm, seconds, tuple(sorted(busy)), bubble, pause_s)
+
+    # ---- orders -------------------------------------------------------------------------------------------------
+
+    def _order(self, order: Order) -> None:
+        array = np.zeros(ORDER_SIZE)
+        pack_order(order, array)
+        requests = [self.transport.send(array, rank, Tag.ORDER.of(0)) for rank in self.others]
+        wait_all(self.transport, requests, self.member.patience("giving orders"), self._pump)
+
+    def stop(self, status: int) -> None:
+        """End every rank with this exit status, once a checkpoint on its way is written."""
+        self.member.finish_saving()
+        while self.collector is not None and not self.all_in:
+            self._pump()
+            time.sleep(50e-6)
+        self._order(Order(What.STOP, number=status))
+
+    def _diagnose(self, step: int, micro: int) -> NonFiniteError:
+        self.last_report = None
+        self._order(Order(What.DIAGNOSE, number=micro))
+        requests = self._receive_reports(1)
+        self.member.diagnose(micro)
+        wait_all(self.transport, requests, self.member.patience("waiting for diagnoses"))
+        bad = [int(array[0]) - 1 for array in self.arrays if array[0] > 0]
+        where = (
+            f"layer {self.crew.model.names[min(bad)]} is the first whose output is not" if bad else "all layers' are"
+        )
+        return NonFiniteError(f"step {step + 1}, micro-batch {micro}: the loss is not finite; {where}; {ADVICE}")
+
+    def _look_around(self) -> None:
+        self._pump()
+        if self.last_report is not None and self.transport.finished([self.last_report]):
+            self.expected[-1] = self.last_report = None
+            trouble = unpack_report(self.arrays[-1]).trouble
+            if trouble >= 0:
+                raise DivergedError(trouble)
+
+    # ---- saving -------------------------------------------------------------------------------------------------
+
+    def save(self, open_writer: Callable[[], PieceWriter]) -> None:
+        """Begin a checkpoint of the weights as they are now, after one under way. Raises CheckpointError."""
+        self.finish_save()
+        owners = [next(s.rank for s in self.stages if s.first <= piece.layer < s.last) for piece in self.pieces]
+        self.collector, self.all_in = Collector(self.transport, self.pieces, owners, open_writer), False
+        self._order(Order(What.SAVE))
+        self.member.save()
+
+    def saved_paths(self) -> list[Path]:
+        """Checkpoints finished since the last call. Raises CheckpointError where the disk failed."""
+        if self.collector is not None and self.all_in and self.collector.ended():
+            self.finish_save()
+        done, self.saved = self.saved, []
+        return done
+
+    def finish_save(self) -> None:
+        """Wait for a checkpoint under way. Raises CheckpointError."""
+        if self.collector is None:
+            return
+        while not self.all_in:
+            self._pump()
+            time.sleep(50e-6)
+        self.member.finish_saving()
+        collector, self.collector = self.collector, None
+        self.saved.append(collector.result())
+
+    def _pump(self) -> None:
+        if self.collector is not None and not self.all_in:
+            self.all_in = self.collector.pump()
+
+
+ADVICE = "a smaller train.learning_rate, train.clip_norm or train.warmup_steps may help"

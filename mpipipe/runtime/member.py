@@ -1,0 +1,276 @@
+"""One rank at work: it takes orders from rank 0, and does its part of each batch by its program.
+
+A member has a stage (unless it is idle), and on rank 0 also the source and the sink. Programs are made once for every
+size of batch: a full one, and the smaller last one of an epoch.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mpipipe.checkpoint import pieces
+from mpipipe.errors import MpipipeError
+from mpipipe.layers import Array, Scratch, Update
+from mpipipe.runtime.crew import (
+    CONDUCTOR,
+    Crew,
+    forward_schedule,
+    gradient_port,
+    ports_of,
+    training_schedule,
+)
+from mpipipe.runtime.execute import Program, execute, make_program
+from mpipipe.runtime.messages import Patience, Tag, Transport, wait_all
+from mpipipe.runtime.orders import HEAD_SIZE, ORDER_SIZE, Order, What, report_array, unpack_order
+from mpipipe.runtime.source import Source
+from mpipipe.runtime.stage import NonFiniteLossError, Now, Stage
+from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
+from mpipipe.schedule import Graph, Kind, Lowered, Node, sink_graph, source_graph, stage_graph
+
+
+class ActionError(MpipipeError):
+    """A task of this rank raised: stage and action are named, the cause has the traceback."""
+
+
+class Overruled(Exception):  # noqa: N818
+    """An order came while another was being carried out."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order.what.name)
+        self.order = order
+
+
+class Member:
+    """See the module. `source` and `sink` are rank 0's."""
+
+    def __init__(
+        self, crew: Crew, transport: Transport, work: WorkQueue, stage: Stage | None, source: Source | None
+    ) -> None:
+        self.crew, self.transport, self.work, self.stage, self.source = crew, transport, work, stage, source
+        self.ports = ports_of(crew)
+        self.sink: Array = np.empty((0, *crew.model.shapes[-1]), np.float32)
+        self.programs: dict[tuple[What, int], Program] = {}
+        self.report = report_array(len(stage.layers) if stage else 0)
+        self.norm = np.zeros(1)
+        self.saving: list[Any] = []
+        self.busy_before, self.pause_s = 0.0, 0.0
+        self.order_array = np.zeros(ORDER_SIZE)
+        self.order_request = None if crew.rank == CONDUCTOR else self._expect_order()
+        self.idle: Callable[[], None] = self._look_for_order
+
+    def patience(self, what: str) -> Patience:
+        """A fresh patience for one wait."""
+        return Patience(self.crew.job.run.stall_s, what)
+
+    def wait(self, requests: list[Any], what: str) -> None:
+        """Wait for messages, looking after everything else meanwhile."""
+        wait_all(self.transport, requests, self.patience(what), self.idle)
+
+    def pause(self, patience: Patience) -> None:
+        """Sleep a little in a wait of the caller's own."""
+        time.sleep(patience.next_wait("a message".__str__))
+
+    # ---- orders -------------------------------------------------------------------------------------------------
+
+    def next_order(self) -> Order:
+        """Wait for the next order (ranks other than 0)."""
+        wait_all(self.transport, [self.order_request], self.patience("waiting for orders of rank 0"))
+        return self._take_order()
+
+    def obey(self, order: Order) -> None:
+        """Carry out an order of rank 0. Raises Overruled, ActionError, or what MPI raises."""
+        match order.what:
+            case What.TRAIN:
+                trouble = self.run_batch(order)
+                self.send_report(trouble)
+                if trouble < 0:
+                    self.update(order, self.receive_norm())
+            case What.EVALUATE | What.PREDICT:
+                self.run_batch(order)
+                self.send_report(-1)
+            case What.SAVE:
+                self.save()
+            case What.DIAGNOSE:
+                self.diagnose(order.number)
+            case What.STOP:
+                self.finish_saving()
+
+    def _expect_order(self) -> Any:
+        return self.transport.receive(self.order_array, CONDUCTOR, Tag.ORDER.of(0))
+
+    def _take_order(self) -> Order:
+        order = unpack_order(self.order_array)
+        if order.what != What.STOP:
+            self.order_request = self._expect_order()
+        return order
+
+    def _look_for_order(self) -> None:
+        if self.order_request is not None and self.transport.finished([self.order_request]):
+            raise Overruled(self._take_order())
+
+    # ---- a batch ------------------------------------------------------------------------------------------------
+
+    def run_batch(self, order: Order) -> int:
+        """All of this rank's actions of one batch. The micro-batch whose loss is not finite, or -1."""
+        if self.stage is not None:
+            self.stage.begin(Now(order.samples, order.step if order.what == What.TRAIN else None))
+        try:
+            execute(self._program(order), self.work, self.transport, self.idle, self.patience(self._where()))
+        except TaskError as error:
+            if isinstance(error.__cause__, NonFiniteLossError):
+                return error.__cause__.micro
+            action = self._program(order).actions[error.key]
+            raise ActionError(f"{self._where()}, action {action}") from error.__cause__
+        if self.stage is not None and order.what == What.TRAIN:
+            self._run_all(self.stage.norm_tasks(self.report[HEAD_SIZE:]))
+        return -1
+
+    def send_report(self, trouble: int) -> None:
+        """Tell rank 0 how the batch went; idle ranks have nothing to tell."""
+        if self.stage is None:
+            return
+        loss, right = sum(self.stage.losses), sum(self.stage.right)
+        busy_s, self.busy_before = self.work.busy_s - self.busy_before, self.work.busy_s
+        self.report[:HEAD_SIZE] = (trouble, loss, right, busy_s, self.pause_s)
+        self.pause_s = 0.0
+        request = self.transport.send(self.report, CONDUCTOR, Tag.REPORT.of(0))
+        if self.crew.rank != CONDUCTOR:
+            self.wait([request], "sending a report")
+
+    def receive_norm(self) -> float:
+        """The global norm of the gradients from rank 0; 0 where the job does not clip."""
+        if self.stage is None or not self.crew.job.train.clip_norm:
+            return 0.0
+        self.wait([self.transport.receive(self.norm, CONDUCTOR, Tag.NORM.of(0))], "waiting for the gradients' norm")
+        return float(self.norm[0])
+
+    def update(self, order: Order, norm: float) -> None:
+        """The optimizer's step, once a checkpoint under way has left with the old weights."""
+        if self.stage is None:
+            return
+        self.finish_saving()
+        train = self.crew.job.train
+        scale = min(1.0, train.clip_norm / (norm + 1e-6)) if train.clip_norm else 1.0
+        self._run_all(self.stage.update_tasks(Update(train, order.step + 1, order.rate, scale)))
+
+    def _run_all(self, tasks: list[tuple[str, Task]]) -> None:
+        try:
+            self.work.run_all(tasks)
+        except TaskError as error:
+            raise ActionError(f"{self._where()}, {error.key}") from error.__cause__
+
+    def _where(self) -> str:
+        return "source" if self.crew.stage is None else f"stage {self.crew.stage}"
+
+    # ---- saving and diagnosing ----------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Begin to send every piece of this stage to rank 0, from where it is."""
+        if self.stage is None:
+            return
+        share = self.stage.share
+        for number, piece in enumerate(pieces(self.crew.model, share.optimizer)):
+            if share.first <= piece.layer < share.last:
+                array = self.stage.array(piece.layer, piece.path, piece.state)
+                self.saving.append(self.transport.send(array, CONDUCTOR, Tag.PIECE.of(number)))
+
+    def finish_saving(self) -> None:
+        """Wait until all pieces have left; the wait is a checkpoint's pause."""
+        if self.saving:
+            began = time.perf_counter()
+            self.wait(self.saving, "sending a checkpoint")
+            self.saving = []
+            self.pause_s += time.perf_counter() - began
+
+    def diagnose(self, micro: int) -> None:
+        """Report the first layer of this stage whose output for a micro-batch is not finite, plus 1; 0 if none."""
+        if self.stage is not None:
+            bad = self.stage.first_bad_layer(micro)
+            self.report[:HEAD_SIZE] = (0 if bad is None else bad + 1, 0, 0, 0, 0)
+            request = self.transport.send(self.report, CONDUCTOR, Tag.REPORT.of(1))
+            if self.crew.rank != CONDUCTOR:
+                self.wait([request], "sending a diagnosis")
+
+    # ---- programs -----------------------------------------------------------------------------------------------
+
+    def _program(self, order: Order) -> Program:
+        key = (order.what, order.samples)
+        if key not in self.programs:
+            self.programs[key] = self._make_program(order)
+        return self.programs[key]
+
+    def _make_program(self, order: Order) -> Program:
+        plan = self.crew.plan
+        if order.what == What.TRAIN:
+            lowered = training_schedule(plan, order.samples)
+        else:
+            lowered = forward_schedule(plan, order.samples, targets=order.what == What.EVALUATE)
+        lanes: list[tuple[Graph, Callable[[Node], Task], Callable[[Node], Callable[[], Any]]]] = []
+        if self.source is not None:
+            slots = len(self.source.features)
+            lanes.append((source_graph(lowered.source, slots), self._source_task, self._source_message))
+            lanes.append((sink_graph(lowered.sink), self._source_task, self._sink_message))
+        if self.stage is not None:
+            lanes.append((self._stage_graph(lowered), partial(self._stage_task, order.what), self._stage_message))
+        return make_program(lanes)
+
+    def _stage_graph(self, lowered: Lowered) -> Graph:
+        stage, index = self.stage, self.crew.stage
+        assert stage is not None and index is not None
+        return stage_graph(lowered.lanes[index], len(stage.slots), len(stage.gradient_slots), len(stage.parts))
+
+    def _stage_task(self, what: What, node: Node) -> Task:
+        stage, micro = self.stage, node.action.micro
+        assert stage is not None
+        match node.action.kind:
+            case Kind.F if stage.is_last and what != What.PREDICT:
+                return partial(_forward_and_loss, stage, micro)
+            case Kind.F:
+                return partial(stage.forward, micro)
+            case Kind.I:
+                return partial(stage.grad_input, micro)
+            case _:
+                return partial(stage.grad_weight, micro, node.part)
+
+    def _stage_message(self, node: Node) -> Callable[[], Any]:
+        stage, ports, link, micro = self.stage, self.ports, self.transport, node.action.micro
+        assert stage is not None
+        match node.action.kind:
+            case Kind.RECV_ACT:
+                return lambda: ports.act_in.receive(link, stage.slot(micro).acts[0], micro)
+            case Kind.RECV_TARGET:
+                return lambda: ports.target_in.receive(link, stage.slot(micro).target, micro)
+            case Kind.SEND_ACT:
+                return lambda: ports.act_out.send(link, stage.slot(micro).acts[-1], micro)
+            case Kind.SEND_OUT:
+                return lambda: ports.out.send(link, stage.slot(micro).acts[-1], micro)
+            case Kind.RECV_GRAD:
+                port = gradient_port(ports.act_out)
+                return lambda: port.receive(link, stage.gradient_slot(micro).grads[-1], micro)
+            case _:
+                back = gradient_port(ports.act_in)
+                return lambda: back.send(link, stage.gradient_slot(micro).grads[0], micro)
+
+    def _source_task(self, node: Node) -> Task:
+        assert self.source is not None
+        return partial(self.source.load, node.action.micro)
+
+    def _source_message(self, node: Node) -> Callable[[], Any]:
+        source, ports, link, micro = self.source, self.ports, self.transport, node.action.micro
+        assert source is not None
+        if node.action.kind == Kind.SEND_DATA:
+            return lambda: ports.data_out.send(link, source.x(micro), micro)
+        return lambda: ports.target_out.send(link, source.t(micro), micro)
+
+    def _sink_message(self, node: Node) -> Callable[[], Any]:
+        rows, micro = self.crew.plan.micro_batch, node.action.micro
+        place = slice(micro * rows, (micro + 1) * rows)
+        return lambda: self.ports.out_in.receive(self.transport, self.sink[place], micro)
+
+
+def _forward_and_loss(stage: Stage, micro: int, scratch: Scratch) -> None:
+    stage.forward(micro, scratch)
+    stage.measure_loss(micro, scratch)

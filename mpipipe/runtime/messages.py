@@ -1,0 +1,129 @@
+"""Point-to-point messages as the rest of the runtime sees them: tags, checked ports, and waiting without spinning.
+
+Two transports keep this protocol: `transport` over MPI and `local` between threads of one process. Both are used from
+a rank's main thread only.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from mpipipe.errors import MpipipeError, StallError
+from mpipipe.layers import Array, Shape
+
+SHORT_WAIT_S, LONG_WAIT_S = 50e-6, 1e-3
+"""A wait begins with the short sleep and doubles up to the long one: a waiting rank leaves its core to others."""
+
+
+class Tag(IntEnum):
+    """What a message is; with the micro-batch's (or piece's) number it makes the MPI tag."""
+
+    ACT = 0
+    TARGET = 1
+    GRAD = 2
+    OUT = 3
+    ORDER = 4
+    REPORT = 5
+    NORM = 6
+    PIECE = 7
+
+    def of(self, number: int) -> int:
+        """The MPI tag for micro-batch or piece `number`."""
+        return number * len(Tag) + self
+
+
+class MessageError(MpipipeError):
+    """A message that is not what both sides agreed on. It never reaches MPI."""
+
+
+class Transport(Protocol):
+    """Non-blocking messages between ranks. A request is whatever `finished` understands."""
+
+    def send(self, array: Array, peer: int, tag: int) -> Any:
+        """Begin to send a contiguous array; it must not change until the request is finished."""
+
+    def receive(self, array: Array, peer: int, tag: int) -> Any:
+        """Begin to receive into a contiguous array."""
+
+    def finished(self, requests: list[Any]) -> list[int]:
+        """Indices of the requests that have ended by now. Never waits."""
+
+    def count(self, request: Any) -> int | None:
+        """Bytes that a receive has got, or None while it has not ended. A request is asked here or by `finished`."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """One end of a stream of messages: each is (up to `rows`, *shape) of `dtype` to or from `peer`."""
+
+    peer: int
+    tag: Tag
+    rows: int
+    shape: Shape
+    dtype: str
+
+    def send(self, transport: Transport, array: Array, number: int) -> Any:
+        """Check, then begin to send."""
+        return transport.send(self.checked(array), self.peer, self.tag.of(number))
+
+    def receive(self, transport: Transport, array: Array, number: int) -> Any:
+        """Check, then begin to receive."""
+        return transport.receive(self.checked(array), self.peer, self.tag.of(number))
+
+    def checked(self, array: Array) -> Array:
+        """The array, if it is what was agreed on. Raises MessageError before MPI sees it."""
+        fits = array.shape[1:] == self.shape and 0 < len(array) <= self.rows
+        if not fits or array.dtype != np.dtype(self.dtype) or not array.flags.c_contiguous:
+            found = f"{array.dtype} {array.shape}{'' if array.flags.c_contiguous else ', not contiguous'}"
+            needed = f"{self.dtype} (1 to {self.rows}, {', '.join(map(str, self.shape))}), contiguous"
+            raise MessageError(f"message {self.tag.name} with rank {self.peer}: {found}; needed: {needed}")
+        return array
+
+    def facts(self) -> list[Any]:
+        """What both ends must agree on, as plain data."""
+        return [self.tag.name, self.rows, list(self.shape), self.dtype]
+
+
+def port(peer: int, tag: Tag, rows: int, shape: Shape, dtype: DTypeLike) -> Port:
+    """A port with the dtype's name."""
+    return Port(peer, tag, rows, tuple(shape), np.dtype(dtype).name)
+
+
+class Patience:
+    """How long to sleep next, and when it has been too long: one for each loop that waits."""
+
+    def __init__(self, stall_s: float, what: str) -> None:
+        self.stall_s, self.what = stall_s, what
+        self.wait_s, self.since = SHORT_WAIT_S, time.monotonic()
+
+    def renew(self) -> None:
+        """Something happened."""
+        self.wait_s, self.since = SHORT_WAIT_S, time.monotonic()
+
+    def next_wait(self, pending: Callable[[], str]) -> float:
+        """Seconds to sleep now. Raises StallError, saying what is `pending`, once nothing happened for too long."""
+        if self.wait_s >= LONG_WAIT_S and time.monotonic() - self.since > self.stall_s:
+            raise StallError(f"{self.what}: nothing arrived for {self.stall_s:g} s; waiting for {pending()}")
+        now, self.wait_s = self.wait_s, min(LONG_WAIT_S, 2 * self.wait_s)
+        return now
+
+
+def wait_all(
+    transport: Transport, requests: Sequence[Any], patience: Patience, idle: Callable[[], None] | None = None
+) -> None:
+    """Wait until all requests have ended; call `idle` between looks."""
+    left = list(requests)
+    while left:
+        ended = set(transport.finished(left))
+        if ended:
+            left = [request for i, request in enumerate(left) if i not in ended]
+            patience.renew()
+            continue
+        if idle is not None:
+            idle()
+        time.sleep(patience.next_wait("messages".__str__))

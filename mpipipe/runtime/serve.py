@@ -1,0 +1,18 @@
+"""Every rank but 0: wait for an order, carry it out, until told to stop."""
+
+from mpipipe.runtime.member import Member, Overruled
+from mpipipe.runtime.orders import What
+
+
+def serve(member: Member) -> int:
+    """The exit status that rank 0 stops with. An order may overrule the one being carried out."""
+    order = member.next_order()
+    while True:
+        try:
+            member.obey(order)
+        except Overruled as overruled:
+            order = overruled.order
+            continue
+        if order.what == What.STOP:
+            return order.number
+        order = member.next_order()

@@ -1,0 +1,275 @@
+"""A stage: the layers that a rank holds, all the arrays that they will ever need, and F, I and W on them.
+
+Everything is allocated once. Micro-batch m uses activation slot m modulo `in_flight` and gradient slot m modulo
+`gradients_in_flight`; array 0 of a slot is where the stage's input is received, and its last array where the output is
+sent from. A smaller last micro-batch uses the first rows. Nothing here knows MPI.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from mpipipe.layers import (
+    Array,
+    Key,
+    Layer,
+    Model,
+    Scratch,
+    Tile,
+    Tree,
+    Update,
+    first_rows,
+    leaves,
+    make_tree,
+    square_sum,
+    touched,
+    tree_bytes,
+    update_weight,
+)
+from mpipipe.layers.optimizers import STATE
+from mpipipe.runtime.workqueue import Task
+
+DTYPE = np.dtype(np.float32)
+PART_FLOPS = 8e6
+"""Tiles of W are put together to tasks of at least this much work; it changes no bit, since each tile stays itself."""
+
+
+class NonFiniteLossError(Exception):
+    """The loss of a micro-batch is not a finite number."""
+
+    def __init__(self, micro: int) -> None:
+        super().__init__(f"the loss of micro-batch {micro} is not finite")
+        self.micro = micro
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Arrays of one micro-batch in flight: input and outputs of all layers, what F saves, the target."""
+
+    acts: tuple[Array, ...]
+    saved: tuple[Tree, ...]
+    target: Array
+    loss_saved: Tree
+
+
+@dataclass(frozen=True)
+class GradientSlot:
+    """Arrays of one micro-batch between I and W: gradients by input and outputs, what I holds for W."""
+
+    grads: tuple[Array, ...]
+    held: tuple[Tree, ...]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a stage is told: layers `first` to `last - 1` of the model, and the room it has.
+
+    Optimizer 'none' only evaluates, and has no gradients.
+    """
+
+    model: Model
+    first: int
+    last: int
+    in_flight: int
+    gradients: int
+    micro_batch: int
+    tile_rows: int
+    optimizer: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Now:
+    """The batch at hand: `samples` in all; `step` keys the random draws, and is None when only evaluating."""
+
+    samples: int
+    step: int | None
+
+
+class Stage:
+    """One rank's stage. Making it allocates everything and raises MemoryError where that cannot be had."""
+
+    def __init__(self, share: Share) -> None:
+        self.share, self.model = share, share.model
+        self.layers: tuple[Layer, ...] = share.model.layers[share.first : share.last]
+        self.shapes = share.model.shapes[share.first : share.last + 1]
+        self.is_last = share.last == len(share.model.layers)
+        self.weights = [make_tree(layer.parameters(at), DTYPE) for layer, at in self._each()]
+        trains = share.optimizer != "none"
+        self.gradients = [make_tree(layer.parameters(at), DTYPE) if trains else {} for layer, at in self._each()]
+        self.state = [
+            {path: {name: touched(w.shape, DTYPE) for name in STATE[share.optimizer]} for path, w in leaves(tree)}
+            for tree in self.weights
+        ]
+        self.slots = [self._make_slot() for _ in range(share.in_flight)]
+        self.gradient_slots = [self._make_gradient_slot() for _ in range(share.gradients * trains)]
+        self.views: dict[tuple[int, int], Slot] = {}
+        self.gradient_views: dict[tuple[int, int], GradientSlot] = {}
+        self.parts = self._group_tiles()
+        self.now = Now(0, None)
+        self.losses: list[float] = []
+        self.right: list[int] = []
+
+    def _each(self) -> list[tuple[Layer, tuple[int, ...]]]:
+        return list(zip(self.layers, self.shapes, strict=False))
+
+    def _make_slot(self) -> Slot:
+        rows, loss, out = self.share.micro_batch, self.model.loss, self.shapes[-1]
+        target_shape = loss.target_shape(out) if self.is_last else (0,)
+        return Slot(
+            tuple(touched((rows, *shape), DTYPE) for shape in self.shapes),
+            tuple(make_tree(layer.saved(at), DTYPE, rows) for layer, at in self._each()),
+            touched((rows, *target_shape), np.int64 if loss.labels else DTYPE),
+            make_tree(loss.saved(out), DTYPE, rows) if self.is_last else {},
+        )
+
+    def _make_gradient_slot(self) -> GradientSlot:
+        rows = self.share.micro_batch
+        return GradientSlot(
+            tuple(touched((rows, *shape), DTYPE) for shape in self.shapes),
+            tuple(make_tree(layer.held(at), DTYPE, rows) for layer, at in self._each()),
+        )
+
+    def _group_tiles(self) -> list[list[tuple[int, Tile]]]:
+        groups: list[list[tuple[int, Tile]]] = []
+        room = 0.0
+        for i, (layer, shape) in enumerate(self._each()):
+            tiles = layer.tiles(shape, self.share.tile_rows)
+            work = layer.cost(shape).grad_weight.flops * self.share.micro_batch / max(1, len(tiles))
+            for tile in tiles:
+                if room <= 0:
+                    groups.append([])
+                    room = PART_FLOPS
+                groups[-1].append((i, tile))
+                room -= work
+        return groups
+
+    def bytes(self) -> int:
+        """Bytes of all arrays."""
+        trees = [*self.weights, *self.gradients, *(tree for state in self.state for tree in state.values())]
+        flat = [array for slot in self.slots for array in (*slot.acts, slot.target)]
+        flat += [array for slot in self.gradient_slots for array in slot.grads]
+        trees += [tree for slot in self.slots for tree in (*slot.saved, slot.loss_saved)]
+        trees += [tree for slot in self.gradient_slots for tree in slot.held]
+        return sum(map(tree_bytes, trees)) + sum(array.nbytes for array in flat)
+
+    def initialise(self, layer: int) -> None:
+        """Draw the weights of one layer (by its number in the model) from (seed, layer)."""
+        key = Key((self.share.seed, 0, layer))
+        self.model.layers[layer].initialise(self.weights[layer - self.share.first], key)
+
+    def array(self, layer: int, path: str, state: str) -> Array:
+        """The weight at `path` of a layer (by its number in the model), or that state of it."""
+        local = layer - self.share.first
+        array: Array = self.state[local][path][state] if state else dict(leaves(self.weights[local]))[path]
+        return array
+
+    def begin(self, now: Now) -> None:
+        """Get ready for a batch."""
+        self.now = now
+        micros = -(-now.samples // self.share.micro_batch)
+        self.losses, self.right = [0.0] * micros, [0] * micros
+
+    def rows(self, micro: int) -> int:
+        """Samples of a micro-batch: the last one of a batch may be smaller."""
+        return min(self.share.micro_batch, self.now.samples - micro * self.share.micro_batch)
+
+    def slot(self, micro: int) -> Slot:
+        """The arrays of a micro-batch, cut to its rows."""
+        index, rows = micro % len(self.slots), self.rows(micro)
+        if (index, rows) not in self.views:
+            slot = self.slots[index]
+            self.views[index, rows] = Slot(
+                tuple(array[:rows] for array in slot.acts),
+                tuple(first_rows(tree, rows) for tree in slot.saved),
+                slot.target[:rows],
+                first_rows(slot.loss_saved, rows),
+            )
+        return self.views[index, rows]
+
+    def gradient_slot(self, micro: int) -> GradientSlot:
+        """The gradient arrays of a micro-batch, cut to its rows."""
+        index, rows = micro % len(self.gradient_slots), self.rows(micro)
+        if (index, rows) not in self.gradient_views:
+            slot = self.gradient_slots[index]
+            self.gradient_views[index, rows] = GradientSlot(
+                tuple(array[:rows] for array in slot.grads), tuple(first_rows(tree, rows) for tree in slot.held)
+            )
+        return self.gradient_views[index, rows]
+
+    def forward(self, micro: int, scratch: Scratch) -> None:
+        """F; on the last stage of a batch with targets, the loss too."""
+        slot, step = self.slot(micro), self.now.step
+        for i, layer in enumerate(self.layers):
+            key = None if step is None else Key((self.share.seed, 1, self.share.first + i, step, micro))
+            layer.forward(self.weights[i], slot.acts[i], slot.acts[i + 1], slot.saved[i], key, scratch)
+            scratch.release(0)
+
+    def measure_loss(self, micro: int, scratch: Scratch) -> None:
+        """The loss after F, on the last stage. Raises NonFiniteLossError in training."""
+        slot = self.slot(micro)
+        with np.errstate(all="ignore"):
+            loss, right = self.model.loss.forward(slot.acts[-1], slot.target, slot.loss_saved, scratch)
+        if self.now.step is not None and not math.isfinite(loss):
+            raise NonFiniteLossError(micro)
+        self.losses[micro], self.right[micro] = loss, right
+
+    def grad_input(self, micro: int, scratch: Scratch) -> None:
+        """I, down to the first layer whose gradient anyone wants."""
+        slot, gradient = self.slot(micro), self.gradient_slot(micro)
+        if self.is_last:
+            weight = 1.0 / self.now.samples
+            self.model.loss.backward(slot.acts[-1], slot.target, slot.loss_saved, gradient.grads[-1], weight)
+        for i in reversed(range(len(self.layers))):
+            if not self._wants_input_gradient(i):
+                break
+            self.layers[i].grad_input(
+                self.weights[i],
+                slot.acts[i],
+                slot.acts[i + 1],
+                gradient.grads[i + 1],
+                gradient.grads[i],
+                slot.saved[i],
+                gradient.held[i],
+                scratch,
+            )
+            scratch.release(0)
+
+    def _wants_input_gradient(self, i: int) -> bool:
+        number, lowest = self.share.first + i, self.model.first_weights
+        return number > lowest or (number == lowest and bool(self.layers[i].held(self.shapes[i])))
+
+    def grad_weight(self, micro: int, part: int, scratch: Scratch) -> None:
+        """One task of W."""
+        slot, gradient = self.slot(micro), self.gradient_slot(micro)
+        for i, tile in self.parts[part]:
+            x, dy, total = slot.acts[i], gradient.grads[i + 1], self.gradients[i]
+            self.layers[i].grad_weight(tile, x, dy, slot.saved[i], gradient.held[i], total, micro == 0, scratch)
+            scratch.release(0)
+
+    def norm_tasks(self, sums: Array) -> list[tuple[str, Task]]:
+        """Tasks that put each layer's sum of squared gradients into `sums` (one float64 for each layer)."""
+
+        def task(i: int, scratch: Scratch) -> None:
+            sums[i] = math.fsum(square_sum(gradient) for _, gradient in leaves(self.gradients[i]))
+
+        return [(f"norm of layer {self.share.first + i}", partial(task, i)) for i in range(len(self.layers))]
+
+    def update_tasks(self, update: Update) -> list[tuple[str, Task]]:
+        """Tasks that update each weight."""
+        tasks: list[tuple[str, Task]] = []
+        for i in range(len(self.layers)):
+            gradients = dict(leaves(self.gradients[i]))
+            for path, weight in leaves(self.weights[i]):
+                task = partial(update_weight, update, weight, gradients[path], self.state[i][path])
+                tasks.append((f"update of layer {self.share.first + i}, {path}", task))
+        return tasks
+
+    def first_bad_layer(self, micro: int) -> int | None:
+        """The number of the first layer whose output for a micro-batch is not finite, looking at the held slot."""
+        for i, array in enumerate(self.slot(micro).acts[1:]):
+            if not np.isfinite(array).all():
+                return self.share.first + i
+        return None

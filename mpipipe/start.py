@@ -1,0 +1,185 @@
+"""Where a run starts: anew from a job, or from a checkpoint; and the folder in which it leaves its results."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mpipipe.checkpoint import (
+    Checkpoint,
+    DataFacts,
+    Position,
+    compare_models,
+    drop_temporary,
+    newest_good,
+    open_checkpoint,
+)
+from mpipipe.data import DataSet, Part, Scaling, check_finite, check_labels, measure, open_data
+from mpipipe.errors import CheckpointError, DataError, JobError
+from mpipipe.job import Job, job_from_text, read_job
+from mpipipe.layers import Array, Model, build_model
+from mpipipe.report import RunFolder, existing_folder, latest_folder, new_folder
+from mpipipe.runtime.source import Feed
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of a run."""
+
+    job: str | None = None
+    sets: tuple[str, ...] = ()
+    data: str | None = None
+    out: str | None = None
+    threads: int | None = None
+    resume: bool = False
+    checkpoint: str | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Samples:
+    """An open data set with its scaling: what rank 0 feeds the pipeline from."""
+
+    data: DataSet
+    scaling: Scaling
+
+    def feed(self, part: Part) -> Feed:
+        """Fills scaled features, and targets where wanted, of rows of a part."""
+
+        def fill(rows: Array, x: Array, t: Array | None) -> None:
+            part.fill(rows, x)
+            self.scaling.apply(x)
+            if t is not None:
+                part.fill_targets(rows, t)
+
+        return fill
+
+
+@dataclass(frozen=True)
+class Start:
+    """Job, and where to go on from: `checkpoint` is None for a new run. `notices` are for the reader."""
+
+    job: Job
+    checkpoint: Path | None
+    folder: Path | None
+    notices: tuple[str, ...] = ()
+
+
+def settings_of(request: Request) -> tuple[str, ...]:
+    """`--set` and the options that stand for job keys, in one list."""
+    extra = [] if request.data is None else [f"data.path={request.data!r}"]
+    extra += [] if request.threads is None else [f"run.threads={request.threads}"]
+    return (*request.sets, *extra)
+
+
+def find_start(request: Request) -> Start:
+    """The effective job and, with `--resume`, the checkpoint to go on from. Raises JobError or CheckpointError."""
+    if not request.resume:
+        return Start(read_job(request.job or "digits", settings_of(request)), None, None)
+    path, notices = _find_checkpoint(request)
+    with open_checkpoint(path) as checkpoint:
+        text, where = checkpoint.facts.job, f"job of {path}"
+    if request.job:
+        job = read_job(request.job, settings_of(request))
+    else:
+        job = job_from_text(text, where, settings_of(request))
+    folder = Path(request.out) if request.out else path.parent.parent
+    return Start(job, path, folder, (*notices, *_changed(job_from_text(text, where), job)))
+
+
+def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
+    """The job's data set, checked against its model; the scaling is measured, or the checkpoint's. Raises DataError."""
+    labels = build_loss_labels(job)
+    known = stored.facts.data if stored else DataFacts()
+    data = open_data(job.data, labels, job.train.seed, classes=known.classes, columns=known.columns)
+    where = job.data.path
+    if not data.train.count:
+        raise DataError(where, "no sample is left to train on", "at least one", "lower data.validation")
+    if stored is None:
+        scaling = measure(data.train, job.data.scale, where)
+    else:
+        check_finite(data.train, where)
+        scaling = stored_scaling(stored)
+    check_finite(data.validation, where)
+    return Samples(data, scaling)
+
+
+def check_targets(data: DataSet, model: Model, where: str) -> None:
+    """Raises DataError where targets do not fit the model's outputs."""
+    outputs = model.shapes[-1]
+    if model.loss.labels:
+        check_labels(data.train, outputs[-1], where)
+        check_labels(data.validation, outputs[-1], where)
+    elif data.target_shape != model.loss.target_shape(outputs):
+        needed = f"targets of the outputs' shape, {model.loss.target_shape(outputs)}"
+        raise DataError(where, f"targets of shape {data.target_shape}", needed)
+
+
+def stored_scaling(checkpoint: Checkpoint) -> Scaling:
+    """The scaling that a checkpoint holds."""
+    arrays = checkpoint.scaling()
+    return Scaling(checkpoint.facts.data.scale, arrays["shift"], arrays["factor"])
+
+
+def model_of(checkpoint: Checkpoint) -> tuple[Job, Model]:
+    """The job and the model that a checkpoint was written with. Raises CheckpointError where they disagree."""
+    job = job_from_text(checkpoint.facts.job, f"job of {checkpoint.path}")
+    model = build_model(job.model, checkpoint.facts.data.input_shape)
+    compare_models(checkpoint.shapes, model, str(checkpoint.path))
+    return job, model
+
+
+def open_folder(request: Request, start: Start) -> RunFolder:
+    """The run's folder: a new one, or the one that is gone on with. Raises UserError."""
+    if start.folder is None:
+        return new_folder(request.out, start.job.name)
+    folder = RunFolder(start.folder)
+    if not folder.holds_run:
+        return new_folder(str(start.folder), start.job.name)
+    drop_temporary(folder.checkpoints)
+    return folder
+
+
+def build_loss_labels(job: Job) -> bool:
+    """Whether the job's loss wants class labels. Raises JobError for an unknown loss."""
+    from mpipipe.layers import find_loss
+
+    return find_loss(job.model.loss).labels
+
+
+def start_position(checkpoint: Checkpoint | None) -> Position:
+    """Where training goes on."""
+    return checkpoint.facts.position if checkpoint else Position()
+
+
+def _find_checkpoint(request: Request) -> tuple[Path, list[str]]:
+    if request.checkpoint:
+        return Path(request.checkpoint), []
+    if request.out:
+        folder = existing_folder(request.out)
+    else:
+        name = read_job(request.job or "digits").name
+        latest = latest_folder(name)
+        if latest is None:
+            found = f"no run of job '{name}' with a checkpoint"
+            raise CheckpointError("results", found, "one to resume", "name its folder by --out, or its checkpoint")
+        folder = latest
+    return newest_good(folder.checkpoints)
+
+
+def _changed(before: Job, after: Job) -> list[str]:
+    keys = ("batch", "micro_batch", "tile_rows", "optimizer", "seed")
+    changed = [key for key in keys if getattr(before.train, key) != getattr(after.train, key)]
+    if before.train.optimizer != after.train.optimizer:
+        raise JobError(
+            "train.optimizer",
+            f"'{after.train.optimizer}', but the checkpoint has the state of '{before.train.optimizer}'",
+            "the same optimizer",
+        )
+    if not changed:
+        return []
+    names = ", ".join(f"train.{key}" for key in changed)
+    return [f"{names} changed since the checkpoint: the result will differ from an uninterrupted run"]
+
+
+def with_job(start: Start, job: Job) -> Start:
+    """The same start with another job."""
+    return replace(start, job=job)
