@@ -36,7 +36,7 @@ class ActionError(MpipipeError):
 
 
 class Overruled(Exception):  # noqa: N818
-    """An order came while another was being carried out."""
+    """An order came that puts an end to the one being carried out."""
 
     def __init__(self, order: Order) -> None:
         super().__init__(order.what.name)
@@ -58,6 +58,7 @@ class Member:
         self.saving: list[Any] = []
         self.busy_before, self.pause_s = 0.0, 0.0
         self.order_array = np.zeros(ORDER_SIZE)
+        self.early_order: Order | None = None
         self.order_request = None if crew.rank == CONDUCTOR else self._expect_order()
         self.idle: Callable[[], None] = self._look_for_order
 
@@ -77,8 +78,11 @@ class Member:
 
     def next_order(self) -> Order:
         """Wait for the next order (ranks other than 0)."""
-        wait_all(self.transport, [self.order_request], self.patience("waiting for orders of rank 0"))
-        return self._take_order()
+        if self.early_order is None:
+            wait_all(self.transport, [self.order_request], self.patience("waiting for orders of rank 0"))
+            return self._take_order()
+        order, self.early_order = self.early_order, None
+        return order
 
     def obey(self, order: Order) -> None:
         """Carry out an order of rank 0. Raises Overruled, ActionError, or what MPI raises."""
@@ -108,8 +112,13 @@ class Member:
         return order
 
     def _look_for_order(self) -> None:
-        if self.order_request is not None and self.transport.finished([self.order_request]):
-            raise Overruled(self._take_order())
+        """Rank 0 may be a step ahead of a slow rank: only DIAGNOSE overrules, any other order waits for its turn."""
+        if self.order_request is None or self.early_order or not self.transport.finished([self.order_request]):
+            return
+        order = self._take_order()
+        if order.what == What.DIAGNOSE:
+            raise Overruled(order)
+        self.early_order = order
 
     # ---- a batch ------------------------------------------------------------------------------------------------
 
