@@ -62,6 +62,7 @@ from docopt import DocoptExit, docopt
 
 import mpipipe
 from mpipipe.errors import MpipipeError, UserError
+from mpipipe.launcher import launched_rank
 
 Arguments = dict[str, Any]
 
@@ -127,7 +128,7 @@ def _probe(arguments: Arguments) -> int:
 
 
 def _plan(arguments: Arguments) -> int:
-    from mpipipe.launch import launched_rank, run_ranks
+    from mpipipe.launch import run_ranks
     from mpipipe.plans import PlanRequest, show_plan
     from mpipipe.probe import probe_and_plan
 
@@ -138,7 +139,6 @@ def _plan(arguments: Arguments) -> int:
 
 
 def _inspect(arguments: Arguments) -> int:
-    from mpipipe.launch import launched_rank
     from mpipipe.look import show_checkpoint, show_differences
 
     if launched_rank():
@@ -150,7 +150,6 @@ def _inspect(arguments: Arguments) -> int:
 
 
 def _schedule(arguments: Arguments) -> int:
-    from mpipipe.launch import launched_rank
     from mpipipe.look import show_schedule
 
     if launched_rank():

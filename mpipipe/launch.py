@@ -4,7 +4,6 @@ What a user can mend is one line from rank 0 and status 2 everywhere. Anything e
 above its traceback, and ends all ranks at once.
 """
 
-import os
 import sys
 import time
 import traceback
@@ -13,30 +12,19 @@ from collections.abc import Callable
 from threadpoolctl import threadpool_limits
 
 from mpipipe.errors import MpipipeError, UserError
+from mpipipe.launcher import undo_binding
 from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.signals import Signals
 from mpipipe.runtime.world import Stopped, World, open_world
 
 Body = Callable[[World, Signals], int]
 
-RANK_NAMES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
-"""Where launchers tell a process its rank."""
-
-
-def launched_rank() -> int | None:
-    """The rank that a launcher gave this process, found without MPI; None when started by hand."""
-    for name in RANK_NAMES:
-        if name == "SLURM_PROCID" and "SLURM_STEP_ID" not in os.environ:
-            continue
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return None
-
 
 def run_ranks(body: Body) -> int:
     """Run `body` on this rank, to its exit status."""
     # Worker threads are the parallelism here: BLAS threads on top of them would multiply, and change bits.
     threadpool_limits(limits=1)
+    undo_binding()
     signals = Signals()
     world = open_world()
     try:

