@@ -61,6 +61,12 @@ class StallError(MpipipeError):
     """Nothing arrived for longer than the job allows."""
 
 
+class InterruptedRunError(MpipipeError):
+    """The user ended the run by a signal."""
+
+    status = 130
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint such as `did you mean 'epochs'?`, or the list of what is known where nothing is near."""
     names = sorted(known)

@@ -4,6 +4,7 @@ What a user can mend is one line from rank 0 and status 2 everywhere. Anything e
 above its traceback, and ends all ranks at once.
 """
 
+import os
 import sys
 import time
 import traceback
@@ -11,8 +12,8 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
-from mpipipe.errors import MpipipeError, UserError
-from mpipipe.launcher import undo_binding
+from mpipipe.errors import InterruptedRunError, MpipipeError, UserError
+from mpipipe.launcher import last_word, under_open_mpi, undo_binding
 from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.signals import Signals
 from mpipipe.runtime.world import Stopped, World, open_world
@@ -31,9 +32,9 @@ def run_ranks(body: Body) -> int:
         status = body(world, signals)
     except Stopped as stopped:
         status = stopped.status
-    except KeyboardInterrupt:
-        _interrupted(world)
-        status = 130
+    except (KeyboardInterrupt, InterruptedRunError) as error:
+        status = InterruptedRunError.status
+        _interrupted(world, str(error) or "interrupted")
     except UserError as error:
         print_error(error)
         status = error.status
@@ -52,19 +53,21 @@ def print_error(error: MpipipeError) -> None:
     print(f"mpipipe: error: {error}", file=sys.stderr, flush=True)
 
 
-def _interrupted(world: World) -> None:
+def _interrupted(world: World, text: str) -> None:
     if world.rank == 0:
-        print("mpipipe: interrupted", file=sys.stderr, flush=True)
+        last_word(f"mpipipe: {text}")
     else:
-        time.sleep(0.2)  # rank 0 has the last word
-    _abort(world, 130)
+        time.sleep(2)  # rank 0 has the last word, and ends this rank before that
+    if under_open_mpi():
+        os._exit(InterruptedRunError.status)  # mpirun ends the others; MPI_Abort would only add a page of text
+    _abort(world, InterruptedRunError.status)
 
 
 def _fault(world: World, error: BaseException) -> None:
-    if isinstance(error, MpipipeError) and not isinstance(error, ActionError) and world.rank == 0:
-        print_error(error)
-        return
     where = f"rank {world.rank} of {world.size} on host {world.host}"
+    if isinstance(error, MpipipeError) and not isinstance(error, ActionError):
+        print_error(error if world.rank == 0 else MpipipeError(f"{where}: {error}"))
+        return
     if isinstance(error, ActionError) and error.__cause__ is not None:
         where, error = f"{where}, {error}", error.__cause__
     text = "".join(traceback.format_exception(error))

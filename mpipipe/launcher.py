@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 RANK_NAMES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
@@ -20,13 +21,31 @@ def launched_size() -> tuple[str, int]:
     return next(((name, int(os.environ[name])) for name in SIZE_NAMES if os.environ.get(name, "").isdigit()), ("", 1))
 
 
+def under_open_mpi() -> bool:
+    """Whether Open MPI's mpirun started this process."""
+    return "OMPI_COMM_WORLD_RANK" in os.environ
+
+
+def last_word(text: str, proc: Path = Path("/proc")) -> None:
+    """A line on standard error, even while mpirun is ending the ranks.
+
+    Once it got a signal, Open MPI's mpirun copies nothing more that ranks write, so the line goes to mpirun's own
+    standard error, where that can be opened.
+    """
+    if under_open_mpi():
+        with contextlib.suppress(OSError), (proc / str(os.getppid()) / "fd" / "2").open("a") as stream:
+            stream.write(f"{text}\n")
+            return
+    print(text, file=sys.stderr, flush=True)
+
+
 def undo_binding() -> None:
     """Let this rank use every core that mpirun itself may use.
 
     Open MPI binds each rank, with all its threads, to one core unless told otherwise. Limits that the user or a batch
     system set hold for mpirun as well, and stay.
     """
-    if "OMPI_COMM_WORLD_RANK" not in os.environ or not hasattr(os, "sched_setaffinity"):
+    if not under_open_mpi() or not hasattr(os, "sched_setaffinity"):
         return
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()) | os.sched_getaffinity(0))

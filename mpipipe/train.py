@@ -22,7 +22,7 @@ from mpipipe.checkpoint import (
 )
 from mpipipe.data import Batch, batches, steps_per_epoch
 from mpipipe.enlist import Brief, enlist
-from mpipipe.errors import MpipipeError, UserError
+from mpipipe.errors import InterruptedRunError, UserError
 from mpipipe.job import Job, job_to_text
 from mpipipe.layers import build_model, layer_costs, learning_rate
 from mpipipe.plan import make_plan
@@ -294,12 +294,6 @@ def _conduct(run: Run, conductor: Conductor, signals: Signals) -> int:
         raise InterruptedRunError(_interrupted(run, loop)) from None
     _leave(run, loop)
     return 0
-
-
-class InterruptedRunError(MpipipeError):
-    """The user ended the run by a signal."""
-
-    status = 130
 
 
 def _interrupted(run: Run, loop: _Loop) -> str:

@@ -17,13 +17,13 @@ from mpipipe.errors import NonFiniteError
 from mpipipe.layers import Array
 from mpipipe.runtime.collect import Collector, PieceWriter
 from mpipipe.runtime.crew import CONDUCTOR
-from mpipipe.runtime.member import Member
+from mpipipe.runtime.member import Interruption, Member
 from mpipipe.runtime.messages import Tag, wait_all
 from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, report_array, unpack_report
 from mpipipe.runtime.source import Feed
 
 
-class DivergedError(Exception):
+class DivergedError(Interruption):
     """A stage reported that the loss of a micro-batch is not finite."""
 
     def __init__(self, micro: int) -> None:
@@ -117,12 +117,19 @@ class Conductor:
         ]
 
     def _reports(self) -> list[Report]:
-        left = [request for request in self.expected if request is not None]
-        self.member.wait(left, "waiting for reports")
-        reports = [unpack_report(array) for array in self.arrays]
-        if reports[-1].trouble >= 0:
-            raise DivergedError(reports[-1].trouble)
-        return reports
+        """The last stage's first: where its loss is not finite, the others' never come."""
+        *others, last = self.expected
+        self.last_report = None  # from here on it is waited for, so nobody else may test it
+        if last is not None:
+            self.member.wait([last], "waiting for the last stage's report")
+            self._check_trouble()
+        self.member.wait(others, "waiting for reports")
+        return [unpack_report(array) for array in self.arrays]
+
+    def _check_trouble(self) -> None:
+        trouble = unpack_report(self.arrays[-1]).trouble
+        if trouble >= 0:
+            raise DivergedError(trouble)
 
     def _norm(self, reports: list[Report], step: int) -> float:
         """Square sums added in layer order, whatever the cut. Raises NonFiniteError naming the layer."""
@@ -184,9 +191,7 @@ class Conductor:
         self._pump()
         if self.last_report is not None and self.transport.finished([self.last_report]):
             self.expected[-1] = self.last_report = None
-            trouble = unpack_report(self.arrays[-1]).trouble
-            if trouble >= 0:
-                raise DivergedError(trouble)
+            self._check_trouble()
 
     # ---- saving -------------------------------------------------------------------------------------------------
 

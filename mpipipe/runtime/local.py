@@ -15,7 +15,7 @@ from mpipipe.layers import Array
 
 class _Request:
     def __init__(self, array: Array) -> None:
-        self.array, self.bytes, self.done = array, 0, False
+        self.array, self.bytes, self.done, self.reported = array, 0, False, False
 
 
 class Mailbox:
@@ -42,8 +42,11 @@ class LocalTransport:
         return self._offer(array, (peer, self.rank, tag), self.mailbox.receives)
 
     def finished(self, requests: list[Any]) -> list[int]:
-        """Those that have met."""
-        return [i for i, request in enumerate(requests) if request.done]
+        """Those that have met and have not been reported: as in MPI, a request ends once."""
+        ended = [i for i, request in enumerate(requests) if request.done and not request.reported]
+        for i in ended:
+            requests[i].reported = True
+        return ended
 
     def count(self, request: Any) -> int | None:
         """Bytes got."""

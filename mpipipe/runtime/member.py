@@ -5,7 +5,8 @@ size of batch: a full one, and the smaller last one of an epoch.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,11 @@ class ActionError(MpipipeError):
     """A task of this rank raised: stage and action are named, the cause has the traceback."""
 
 
-class Overruled(Exception):  # noqa: N818
+class Interruption(Exception):  # noqa: N818
+    """Ends what a rank is doing, and is no fault of it."""
+
+
+class Overruled(Interruption):
     """An order came that puts an end to the one being carried out."""
 
     def __init__(self, order: Order) -> None:
@@ -124,6 +129,10 @@ class Member:
 
     def run_batch(self, order: Order) -> int:
         """All of this rank's actions of one batch. The micro-batch whose loss is not finite, or -1."""
+        with self._named(f"{order.what.name} of step {order.step + 1}"):
+            return self._run_batch(order)
+
+    def _run_batch(self, order: Order) -> int:
         if self.stage is not None:
             self.stage.begin(Now(order.samples, order.step if order.what == What.TRAIN else None))
         try:
@@ -170,6 +179,16 @@ class Member:
             self.work.run_all(tasks)
         except TaskError as error:
             raise ActionError(f"{self._where()}, {error.key}") from error.__cause__
+
+    @contextmanager
+    def _named(self, doing: str) -> Iterator[None]:
+        """An exception says where it happened: the cause of an ActionError."""
+        try:
+            yield
+        except (MpipipeError, Interruption):
+            raise
+        except Exception as error:
+            raise ActionError(f"{self._where()}, {doing}") from error
 
     def _where(self) -> str:
         return "source" if self.crew.stage is None else f"stage {self.crew.stage}"

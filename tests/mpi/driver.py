@@ -1,0 +1,113 @@
+"""mpipipe with a mishap planted on one rank: `python driver.py MISHAP RANK ARGUMENTS OF mpipipe`."""
+
+import os
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+
+import mpipipe
+from mpipipe import launcher, train
+from mpipipe.cli import main
+from mpipipe.runtime import conduct, member, stage
+from mpipipe.runtime.stage import Stage
+
+
+class PlantedError(Exception):
+    """What a planted mishap raises."""
+
+
+def slow():
+    """Every task takes a random while longer."""
+    draw = random.Random(7)
+    for name in ("forward", "grad_input", "grad_weight"):
+        setattr(Stage, name, sleepy(getattr(Stage, name), draw))
+
+
+def sleepy(function, draw):
+    def slower(*arguments):
+        time.sleep(draw.uniform(0, 0.004))
+        return function(*arguments)
+
+    return slower
+
+
+def worker():
+    """The third backward raises, in a worker thread."""
+    count = iter(range(1000))
+
+    def grad_input(self, micro, scratch):
+        if next(count) == 2:
+            raise PlantedError("in a worker thread")
+        return whole(self, micro, scratch)
+
+    whole, Stage.grad_input = Stage.grad_input, grad_input
+
+
+def main_thread():
+    """The second order raises, in the main thread."""
+    count = iter(range(1000))
+
+    def begin(self, now):
+        if next(count) == 1:
+            raise PlantedError("in the main thread")
+        return whole(self, now)
+
+    whole, Stage.begin = Stage.begin, begin
+
+
+def memory():
+    """The rank may not allocate what its stage needs."""
+
+    def make(share):
+        soft = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), soft[1]))
+        try:
+            return Stage(share)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, soft)
+
+    from mpipipe import enlist
+
+    enlist.Stage = make
+
+
+def version():
+    """The rank runs another mpipipe."""
+    mpipipe.__version__ = "0.0.9"
+
+
+def die():
+    """The rank is killed in its third step."""
+    count = iter(range(1000))
+
+    def begin(self, now):
+        if next(count) == 2:
+            os.kill(os.getpid(), 9)
+        return whole(self, now)
+
+    whole, Stage.begin = Stage.begin, begin
+
+
+def silent():
+    """The rank falls silent in its second step."""
+    count = iter(range(1000))
+
+    def begin(self, now):
+        if next(count) == 1:
+            time.sleep(3600)
+        return whole(self, now)
+
+    whole, Stage.begin = Stage.begin, begin
+
+
+MISHAPS = {kind.__name__: kind for kind in (slow, worker, main_thread, memory, version, die, silent)}
+
+if __name__ == "__main__":
+    mishap, rank, *arguments = sys.argv[1:]
+    assert train and conduct and member and stage
+    if launcher.launched_rank() == int(rank):
+        MISHAPS[mishap]()
+    sys.exit(main(arguments))

@@ -1,0 +1,98 @@
+"""Every command under mpirun, and the figures that the main job must reach."""
+
+import csv
+import json
+
+import pytest
+
+from .ranks import alone, newest, run, settings
+
+pytestmark = pytest.mark.mpi
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The main job on four ranks."""
+    folder = tmp_path_factory.mktemp("main") / "run"
+    ended = run(4, "train", "--out", str(folder))
+    assert ended.status == 0, ended.err
+    return folder, ended
+
+
+def test_the_main_job_learns_and_leaves_everything(trained):
+    folder, ended = trained
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["validation_accuracy"] >= 0.97
+    assert ended.seconds < 60
+    left = {path.name for path in folder.iterdir()}
+    assert left == {
+        "job.toml", "cluster.json", "plan.json", "metrics.csv", "summary.json", "loss.png", "checkpoints"
+    }  # fmt: skip
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert len(rows) == summary["steps"]
+    assert {
+        "step",
+        "epoch",
+        "loss",
+        "accuracy",
+        "samples_per_s",
+        "learning_rate",
+        "gradient_norm",
+        "bubble",
+        "seconds",
+    } <= set(rows[0])
+    assert "accuracy on the 359 held-back samples" in ended.out
+
+
+def test_nine_ranks_do_not_crawl(tmp_path):
+    speeds = {}
+    options = settings(train_epochs=0, train_steps=24)
+    for ranks in (2, 9, 2, 9):
+        folder = tmp_path / f"{ranks}-{len(speeds)}"
+        ended = run(ranks, "train", *options, "--out", str(folder))
+        assert ended.status == 0, ended.err
+        speed = json.loads((folder / "summary.json").read_text())["samples_per_s"]
+        speeds[ranks] = max(speed, speeds.get(ranks, 0))
+    assert speeds[9] >= 0.7 * speeds[2], speeds
+
+
+def test_evaluate_and_predict_agree_on_any_ranks(trained, tmp_path):
+    folder, _ = trained
+    checkpoint = str(newest(folder))
+    one, three = alone("evaluate", checkpoint, "--quiet"), run(3, "evaluate", checkpoint, "--quiet")
+    assert one.status == three.status == 0, three.err
+    assert one.out == three.out
+    accuracy = json.loads((folder / "summary.json").read_text())["validation_accuracy"]
+    assert f"accuracy {accuracy:.2%}" in one.out
+    here, there = alone("predict", checkpoint, "digits", "--quiet"), run(3, "predict", checkpoint, "digits", "--quiet")
+    assert here.status == there.status == 0, there.err
+    assert here.out.replace("\r", "") == there.out.replace("\r", "")
+    assert len(here.out.splitlines()) == 1 + 1797
+
+
+def test_inspect_schedule_and_plan_speak_once(trained, tmp_path):
+    folder, _ = trained
+    inspect = run(2, "inspect", str(newest(folder)), "--diff", str(newest(folder)))
+    assert inspect.status == 0
+    assert inspect.out.count("no difference") == 1
+    assert run(2, "schedule", "--stages", "3", "--micros", "4").out.count("stage 2 |") == 1
+    probe = run(3, "probe", "--save", str(tmp_path / "cluster.json"))
+    assert probe.status == 0, probe.err
+    assert len(json.loads((tmp_path / "cluster.json").read_text())["hosts"]) == 3
+    plan = run(2, "plan", "--cluster", str(tmp_path / "cluster.json"))
+    assert plan.status == 0, plan.err
+    assert plan.out.count("predicted:") == 1
+    assert "3 stages on 3 ranks" in plan.out
+    measured = run(2, "plan")
+    assert "2 stages on 2 ranks" in measured.out, measured.err
+
+
+def test_auto_and_numbers_of_ranks(tmp_path):
+    for ranks, stages in (("auto", None), (2, 2)):
+        folder = tmp_path / str(ranks)
+        options = settings(train_epochs=0, train_steps=2, plan_ranks=ranks)
+        ended = run(3, "train", *options, "--out", str(folder))
+        assert ended.status == 0, ended.err
+        plan = json.loads((folder / "plan.json").read_text())
+        assert plan["ranks"] == 3
+        assert stages is None or len(plan["stages"]) == stages

@@ -1,0 +1,167 @@
+"""Replays graphs in any order that their needs allow, and watches every array that the actions touch.
+
+Arrays are named as a stage has them: input x and output y of an activation slot, what F saves, the target; gradients dy
+and dx and what I holds of a gradient slot; the sum of each part of W; a buffer of the source. An array may be written
+by one and read by none at a time, or read by many; who reads finds the micro-batch that it wants. A message is begun
+as soon as its needs are met, and touches its array from then until its own end is known, which each side learns at a
+moment of its own.
+"""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from mpipipe.schedule import Kind
+
+RECEIVERS = {
+    Kind.SEND_DATA: (Kind.RECV_ACT, lambda lane, stages: 0),
+    Kind.SEND_TARGET: (Kind.RECV_TARGET, lambda lane, stages: stages - 1),
+    Kind.SEND_ACT: (Kind.RECV_ACT, lambda lane, stages: lane + 1),
+    Kind.SEND_GRAD: (Kind.RECV_GRAD, lambda lane, stages: lane - 1),
+    Kind.SEND_OUT: (Kind.RECV_OUT, lambda lane, stages: stages + 1),
+}
+READS = {
+    Kind.F: ("x", "target"),
+    Kind.I: ("x", "y", "saved", "dy", "target"),
+    Kind.W: ("x", "saved", "dy", "held"),
+    Kind.SEND_ACT: ("y",),
+    Kind.SEND_OUT: ("y",),
+    Kind.SEND_GRAD: ("dx",),
+    Kind.SEND_DATA: ("features",),
+    Kind.SEND_TARGET: ("targets",),
+}
+WRITES = {
+    Kind.RECV_ACT: ("x",),
+    Kind.RECV_TARGET: ("target",),
+    Kind.RECV_GRAD: ("dy",),
+    Kind.F: ("y", "saved"),
+    Kind.I: ("dx", "held"),
+    Kind.LOAD: ("features", "targets"),
+    Kind.RECV_OUT: ("out",),
+}
+GRADIENTS = ("dy", "dx", "held")
+
+
+@dataclass
+class Cell:
+    """One array: whose data it has, and who is at it."""
+
+    micro: int | None = None
+    readers: int = 0
+    writing: bool = False
+
+
+@dataclass
+class Replay:
+    """Runs `graphs` (stages, source, sink) with the given slots, choosing what happens next by `random`."""
+
+    graphs: tuple
+    slots: list
+    gradients: list
+    source_slots: int
+    random: object
+    ended: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.stages = len(self.graphs) - 2
+        self.cells = {}
+        self.missing = [[len(set(node.needs)) for node in graph] for graph in self.graphs]
+        self.users = [[[] for _ in graph] for graph in self.graphs]
+        for lane, graph in enumerate(self.graphs):
+            for i, node in enumerate(graph):
+                for need in set(node.needs):
+                    self.users[lane][need].append(i)
+        self.startable, self.endable, self.posted = [], [], {}
+
+    def run(self):
+        """Everything, to the end. What never ends is a fault."""
+        for lane, missing in enumerate(self.missing):
+            for i, count in enumerate(missing):
+                if not count:
+                    self.ready(lane, i)
+        haste = [self.random.choice((0.02, 0.2, 1.0)) for _ in self.graphs]
+        while self.startable or self.endable:
+            moves = [(self.startable, place) for place in self.startable] + [
+                (self.endable, place) for place in self.endable
+            ]
+            ((pile, place),) = self.random.choices(moves, [haste[place[0]] for _, place in moves])
+            pile.remove(place)
+            if pile is self.startable:
+                self.begin(*place)
+                self.endable.append(place)
+            else:
+                self.end(*place)
+        stuck = [str(node.action) for lane, i, node in self.nodes() if (lane, i) not in set(self.ended)]
+        assert not stuck, f"{stuck} never ended"
+
+    def nodes(self):
+        return [(lane, i, node) for lane, graph in enumerate(self.graphs) for i, node in enumerate(graph)]
+
+    def ready(self, lane, i):
+        node = self.graphs[lane][i]
+        if node.computes:
+            self.startable.append((lane, i))
+            return
+        self.begin(lane, i)
+        kind, micro = node.action.kind, node.action.micro
+        if kind in RECEIVERS:
+            receiver, lane_of = RECEIVERS[kind]
+            key = (receiver, lane_of(lane, self.stages), micro)
+        else:
+            key = (kind, lane, micro)
+        other = self.posted.pop(key, None)
+        if other is None:
+            self.posted[key] = (lane, i)
+        else:
+            self.endable += [(lane, i), other]
+
+    def touched(self, lane, node, table):
+        """Cells of the arrays that the action reads, or writes."""
+        micro = node.action.micro
+        for name in table.get(node.action.kind, ()):
+            if name == "features":
+                at = micro % self.source_slots
+            elif name in ("targets", "out"):
+                at = micro
+            else:
+                at = micro % (self.gradients if name in GRADIENTS else self.slots)[lane]
+            yield name, self.cells.setdefault((lane, name, at), Cell())
+
+    def has_no(self, name, lane, cell):
+        """Arrays that are there only in some places: targets on the last stage, gradients from a next one."""
+        return (name == "target" and cell.micro is None) or (name == "dy" and lane == self.stages - 1)
+
+    def begin(self, lane, i):
+        node = self.graphs[lane][i]
+        where = f"lane {lane}, {node.action} part {node.part}"
+        for name, cell in self.touched(lane, node, READS):
+            if not self.has_no(name, lane, cell):
+                assert cell.micro == node.action.micro, f"{where} finds {cell.micro} in {name}"
+                assert not cell.writing, f"{where} reads {name} while it is written"
+            cell.readers += 1
+        for name, cell in self.touched(lane, node, WRITES):
+            assert not cell.writing and not cell.readers, f"{where} writes {name} while {cell.micro} is there"
+            cell.micro, cell.writing = node.action.micro, True
+        if node.action.kind == Kind.W:
+            total = self.cells.setdefault((lane, "sum", node.part), Cell(-1))
+            assert not total.writing, f"{where} adds while another does"
+            assert total.micro == node.action.micro - 1, f"{where} adds after {total.micro}"
+            total.writing = True
+
+    def end(self, lane, i):
+        node = self.graphs[lane][i]
+        for _, cell in self.touched(lane, node, READS):
+            cell.readers -= 1
+        for _, cell in self.touched(lane, node, WRITES):
+            cell.writing = False
+        if node.action.kind == Kind.W:
+            total = self.cells[lane, "sum", node.part]
+            total.micro, total.writing = node.action.micro, False
+        self.ended.append((lane, i))
+        for user in self.users[lane][i]:
+            self.missing[lane][user] -= 1
+            if not self.missing[lane][user]:
+                self.ready(lane, user)
+
+
+def ascending(numbers):
+    return all(a < b for a, b in pairwise(numbers))
