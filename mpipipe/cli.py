@@ -96,7 +96,7 @@ def _usage_error(wrong: DocoptExit) -> str:
 
 
 def _train(arguments: Arguments) -> int:
-    from mpipipe.launch import run_ranks
+    from mpipipe.guard import run_ranks
     from mpipipe.train import train
 
     request = _request(arguments)
@@ -105,14 +105,14 @@ def _train(arguments: Arguments) -> int:
 
 def _evaluate(arguments: Arguments) -> int:
     from mpipipe.evaluate import evaluate
-    from mpipipe.launch import run_ranks
+    from mpipipe.guard import run_ranks
 
     request = _request(arguments)
     return run_ranks(lambda world, signals: evaluate(world, request))
 
 
 def _predict(arguments: Arguments) -> int:
-    from mpipipe.launch import run_ranks
+    from mpipipe.guard import run_ranks
     from mpipipe.predict import predict
 
     request = _request(arguments)
@@ -120,7 +120,7 @@ def _predict(arguments: Arguments) -> int:
 
 
 def _probe(arguments: Arguments) -> int:
-    from mpipipe.launch import run_ranks
+    from mpipipe.guard import run_ranks
     from mpipipe.probe import probe
 
     threads = _number(arguments, "--threads") or 0
@@ -128,7 +128,7 @@ def _probe(arguments: Arguments) -> int:
 
 
 def _plan(arguments: Arguments) -> int:
-    from mpipipe.launch import run_ranks
+    from mpipipe.guard import run_ranks
     from mpipipe.plans import PlanRequest, show_plan
     from mpipipe.probe import probe_and_plan
 

@@ -1,6 +1,6 @@
 """Where a run starts: anew from a job, or from a checkpoint; and the folder in which it leaves its results."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mpipipe.checkpoint import (
@@ -15,8 +15,8 @@ from mpipipe.checkpoint import (
 from mpipipe.data import DataSet, Part, Scaling, check_finite, check_labels, measure, open_data
 from mpipipe.errors import CheckpointError, DataError, JobError
 from mpipipe.job import Job, job_from_text, read_job
-from mpipipe.layers import Array, Model, build_model
-from mpipipe.report import RunFolder, existing_folder, latest_folder, new_folder
+from mpipipe.layers import Array, Model, build_model, find_loss
+from mpipipe.report import RunFolder, existing_folder, latest_folder, make_folder, new_folder
 from mpipipe.runtime.source import Feed
 
 
@@ -87,7 +87,7 @@ def find_start(request: Request) -> Start:
 
 def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
     """The job's data set, checked against its model; the scaling is measured, or the checkpoint's. Raises DataError."""
-    labels = build_loss_labels(job)
+    labels = wants_labels(job)
     known = stored.facts.data if stored else DataFacts()
     data = open_data(job.data, labels, job.train.seed, classes=known.classes, columns=known.columns)
     where = job.data.path
@@ -128,20 +128,17 @@ def model_of(checkpoint: Checkpoint) -> tuple[Job, Model]:
 
 
 def open_folder(request: Request, start: Start) -> RunFolder:
-    """The run's folder: a new one, or the one that is gone on with. Raises UserError."""
-    if start.folder is None:
-        return new_folder(request.out, start.job.name)
-    folder = RunFolder(start.folder)
-    if not folder.holds_run:
-        return new_folder(str(start.folder), start.job.name)
+    """The run's folder with room for checkpoints: a new one, or the one that is gone on with. Raises UserError."""
+    folder = RunFolder(start.folder) if start.folder else None
+    if folder is None or not folder.holds_run:
+        folder = new_folder(str(start.folder) if start.folder else request.out, start.job.name)
+    make_folder(folder.checkpoints)
     drop_temporary(folder.checkpoints)
     return folder
 
 
-def build_loss_labels(job: Job) -> bool:
+def wants_labels(job: Job) -> bool:
     """Whether the job's loss wants class labels. Raises JobError for an unknown loss."""
-    from mpipipe.layers import find_loss
-
     return find_loss(job.model.loss).labels
 
 
@@ -178,8 +175,3 @@ def _changed(before: Job, after: Job) -> list[str]:
         return []
     names = ", ".join(f"train.{key}" for key in changed)
     return [f"{names} changed since the checkpoint: the result will differ from an uninterrupted run"]
-
-
-def with_job(start: Start, job: Job) -> Start:
-    """The same start with another job."""
-    return replace(start, job=job)

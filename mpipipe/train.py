@@ -1,51 +1,35 @@
 """Training, told once: who is here, who gets what, everyone knows, weights, steps, checkpoints, what is left."""
 
-import json
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from mpipipe.checkpoint import (
     Checkpoint,
-    DataFacts,
-    Facts,
-    Position,
-    Writer,
-    checkpoint_path,
     compare_models,
-    drop_old,
     drop_temporary,
     open_checkpoint,
 )
-from mpipipe.data import Batch, batches, steps_per_epoch
 from mpipipe.enlist import Brief, enlist
 from mpipipe.errors import InterruptedRunError, UserError
-from mpipipe.job import Job, job_to_text
-from mpipipe.layers import build_model, layer_costs, learning_rate
+from mpipipe.job import job_to_text
+from mpipipe.layers import build_model, layer_costs
 from mpipipe.plan import make_plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import (
-    MetricsRow,
-    Moment,
-    RunFolder,
     Summary,
     draw_loss,
     hosts_table,
     human_seconds,
-    open_log,
     plan_table,
     plan_text,
-    progress,
     read_metrics,
     show,
     write_json,
     write_text,
 )
 from mpipipe.resources import Cluster
-from mpipipe.runtime.conduct import Conductor, StepResult
+from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.signals import Signals
 from mpipipe.runtime.weights import hand_out
@@ -60,68 +44,25 @@ from mpipipe.start import (
     open_samples,
     start_position,
 )
+from mpipipe.steps import Run, Steps
 from mpipipe.survey import survey, versions_notices
-
-
-@dataclass(frozen=True)
-class Run:
-    """What rank 0 has in hand once everything is ready."""
-
-    job: Job
-    folder: RunFolder
-    samples: Samples
-    position: Position
-    facts: DataFacts
-    brief: Brief
-    cluster: Cluster
-    quiet: bool
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole job."""
-        train = self.job.train
-        return train.steps or train.epochs * steps_per_epoch(self.samples.data.train.count, train.batch)
-
-    @property
-    def last_step(self) -> int:
-        """Steps after which this run ends: run.stop_after may end it before the job's end."""
-        stop = self.job.run.stop_after
-        return min(self.total_steps, self.position.step + stop) if stop else self.total_steps
 
 
 def train(world: World, request: Request, signals: Signals) -> int:
     """The whole command, on every rank; the exit status."""
     with ExitStack() as stack:
-        start: Start | None = None
-
-        def begin() -> int:
-            nonlocal start
-            start = find_start(request)
-            return start.job.run.threads
-
-        cluster = survey(world, world.share(begin))
+        lead = Lead(request, stack)
+        cluster = survey(world, world.share(lead.read_job))
         notices = versions_notices(world, cluster)
-        run: Run | None = None
-        stored: Checkpoint | None = None
-
-        def prepare() -> object:
-            nonlocal run, stored
-            assert start is not None and cluster is not None
-            stored = stack.enter_context(open_checkpoint(start.checkpoint)) if start.checkpoint else None
-            run = _prepare(request, start, cluster, stored, [*start.notices, *notices])
-            return to_plain(run.brief)
-
-        brief = from_plain(Brief, world.share(prepare), "brief")
+        brief = from_plain(Brief, world.share(lambda: lead.make_brief(cluster, notices)), "brief")
         member = enlist(world, brief)
-        hand_out(member, stored.read if stored else None)
-        if run is None:
+        world.share(lead.open_folder)
+        hand_out(member, lead.stored.read if lead.stored else None)
+        if lead.run is None:
             return serve(member)
         conductor = Conductor(member)
         try:
-            status = _conduct(run, conductor, signals)
-        except KeyboardInterrupt:
-            drop_temporary(run.folder.checkpoints)
-            raise
+            status = _conduct(lead.run, conductor, signals)
         except UserError as error:
             world.told = True
             conductor.stop(error.status)
@@ -130,190 +71,89 @@ def train(world: World, request: Request, signals: Signals) -> int:
         return status
 
 
-def _prepare(request: Request, start: Start, cluster: Cluster, stored: Checkpoint | None, notices: list[str]) -> Run:
-    job = start.job
-    show(hosts_table(cluster), request.quiet)
-    for notice in notices:
-        show(f"notice: {notice}", request.quiet)
-    samples = open_samples(job, stored)
-    shape = samples.data.train.shape
-    model = build_model(job.model, shape)
-    check_targets(samples.data, model, job.data.path)
-    if stored is not None:
-        compare_models(stored.shapes, model, str(stored.path))
-    plan = make_plan(layer_costs(model, job.train), cluster, job)
-    show(plan_table(plan), request.quiet)
-    for line in plan_text(plan):
-        show(line, request.quiet)
-    data = samples.data
-    facts = DataFacts(
-        data.source, shape, data.target_shape, data.labels, data.classes, data.columns, samples.scaling.kind
-    )
-    folder = open_folder(request, start)
-    folder.checkpoints.mkdir(exist_ok=True)
-    write_text(folder.job, job_to_text(job))
-    write_json(folder.cluster, cluster)
-    write_json(folder.plan, plan)
-    return Run(job, folder, samples, start_position(stored), facts, Brief(job, shape, plan), cluster, request.quiet)
+class Lead:
+    """Rank 0 on its way to a Run: job, data, plan, folder, in this order. On other ranks nothing of it is ever called.
 
+    Each step may find a user's error, and all ranks end then; so the folder is made last, when all of them are ready.
+    """
 
-class _Loop:
-    """The steps of one run, with what must be remembered between them."""
+    def __init__(self, request: Request, stack: ExitStack) -> None:
+        self.request, self.stack = request, stack
+        self.start: Start | None = None
+        self.stored: Checkpoint | None = None
+        self.ready: tuple[Brief, Samples, Cluster] | None = None
+        self.run: Run | None = None
 
-    def __init__(self, run: Run, conductor: Conductor, signals: Signals) -> None:
-        self.run, self.conductor, self.signals = run, conductor, signals
-        self.data = run.samples.data
-        self.began = self.saved_at = time.monotonic()
-        self.saved_step = run.position.step if run.position.step else -1
-        self.position = run.position
-        self.row: MetricsRow | None = None
-        self.samples_done = 0
-        self.train_s = 0.0
-        self.pause_owed = ""
-        self.validated: tuple[float | None, float | None] = (None, None)
-        self.newest: Path | None = None
-        self.stopped = "finished"
+    def read_job(self) -> int:
+        """Read the job, from its file or from the checkpoint to go on from; the threads that it asks for."""
+        self.start = find_start(self.request)
+        return self.start.job.run.threads
 
-    def steps(self) -> None:
-        """Train to the end, or until asked to stop."""
-        run = self.run
-        show_progress = progress(run.total_steps, run.quiet, run.position.step)
-        with show_progress as self.bar, open_log(run.folder.metrics, run.position.step) as self.log:
-            settings = run.job.train
-            rows = batches(
-                self.data.train.count, settings.batch, settings.seed, self.position.epoch, self.position.offset
-            )
-            while self.position.step < run.last_step:
-                self.one_step(next(rows))
-                if self.signals.stop_asked:
-                    self.stopped = "interrupted"
-                    break
-            else:
-                if self.position.step < run.total_steps:
-                    self.stopped = "stop_after"
-            if self.saved_step != self.position.step:
-                self.save()
-            self.conductor.finish_save()
-            self.note_saved()
+    def make_brief(self, cluster: Cluster | None, notices: Sequence[str]) -> object:
+        """Open the data, plan, show both; the brief for all ranks as plain data."""
+        assert self.start is not None and cluster is not None
+        job, quiet = self.start.job, self.request.quiet
+        show(hosts_table(cluster), quiet)
+        for notice in (*self.start.notices, *notices):
+            show(f"notice: {notice}", quiet)
+        if self.start.checkpoint:
+            self.stored = self.stack.enter_context(open_checkpoint(self.start.checkpoint))
+        samples = open_samples(job, self.stored)
+        model = build_model(job.model, samples.data.train.shape)
+        check_targets(samples.data, model, job.data.path)
+        if self.stored is not None:
+            compare_models(self.stored.shapes, model, str(self.stored.path))
+        plan = make_plan(layer_costs(model, job.train), cluster, job)
+        show(plan_table(plan), quiet)
+        for line in plan_text(plan):
+            show(line, quiet)
+        brief = Brief(job, model.shapes[0], plan)
+        self.ready = (brief, samples, cluster)
+        return to_plain(brief)
 
-    def one_step(self, batch: Batch) -> None:
-        """A batch, its metrics, and what falls due after it."""
-        run, step = self.run, self.position.step
-        rate = learning_rate(run.job.train, step, run.total_steps)
-        result = self.conductor.train(batch.rows, run.samples.feed(self.data.train), step, rate)
-        ends_epoch = batch.offset + len(batch.rows) >= self.data.train.count
-        after = Position(step + 1, batch.epoch + 1, 0) if ends_epoch else self._within(batch, step)
-        self.position = after
-        self.samples_done += len(batch.rows)
-        self.train_s += result.seconds
-        self.note_pause(result)
-        validated = self.validate() if self.validation_due(ends_epoch) else (None, None)
-        self.record(batch, result, rate, validated)
-        self.note_saved()
-        if self.checkpoint_due() and self.position.step < run.last_step:
-            self.save()
-
-    def _within(self, batch: Batch, step: int) -> Position:
-        return Position(step + 1, batch.epoch, batch.offset + len(batch.rows))
-
-    def record(
-        self, batch: Batch, result: StepResult, rate: float, validated: tuple[float | None, float | None]
-    ) -> None:
-        """The step's line in metrics.csv and its moment on the screen."""
-        speed, step = len(batch.rows) / result.seconds, self.position.step
-        accuracy = result.accuracy if self.data.labels else None
-        self.row = MetricsRow(
-            step, batch.epoch + 1, result.loss, accuracy, speed, rate, result.norm, result.bubble, result.seconds,
-            *validated,
-        )  # fmt: skip
-        self.log.write(self.row)
-        epochs = -(-self.run.total_steps // steps_per_epoch(self.data.train.count, self.run.job.train.batch))
-        self.bar.update(Moment(step, batch.epoch + 1, epochs, result.loss, accuracy, speed, result.busy))
-
-    def validation_due(self, ends_epoch: bool) -> bool:
-        """At the end of every epoch, or every run.validate_every steps; and at the very end."""
-        every, step = self.run.job.run.validate_every, self.position.step
-        if not self.data.validation.count:
-            return False
-        return step == self.run.last_step or (step % every == 0 if every else ends_epoch)
-
-    def validate(self) -> tuple[float | None, float | None]:
-        """Mean loss and accuracy over the held-back samples."""
-        count = self.data.validation.count
-        feed = self.run.samples.feed(self.data.validation)
-        loss, right = self.conductor.evaluate(np.arange(count), feed)
-        self.validated = (loss / count, right / count if self.data.labels else None)
-        return self.validated
-
-    def checkpoint_due(self) -> bool:
-        """Every run.checkpoint_every steps or run.checkpoint_minutes minutes, whichever comes first."""
-        settings, step = self.run.job.run, self.position.step
-        by_steps = settings.checkpoint_every and step % settings.checkpoint_every == 0
-        minutes = (time.monotonic() - self.saved_at) / 60
-        return bool(by_steps or (settings.checkpoint_minutes and minutes >= settings.checkpoint_minutes))
-
-    def save(self) -> None:
-        """Begin a checkpoint of the weights as they are."""
-        run, plan, position = self.run, self.run.brief.plan, self.position
-        host = run.cluster.hosts[0]
-        versions = {"mpipipe": host.mpipipe, "python": host.python, "numpy": host.numpy, "mpi": host.mpi}
-        facts = Facts(
-            position,
-            run.job.train.seed,
-            job_to_text(run.job),
-            json.dumps(to_plain(plan)),
-            json.dumps(versions),
-            run.facts,
-        )
-        scaling = {"shift": run.samples.scaling.shift, "factor": run.samples.scaling.factor}
-        path = checkpoint_path(run.folder.checkpoints, position.step)
-        every = self.conductor.pieces
-        self.conductor.save(lambda: Writer(path, facts, scaling, every))
-        self.saved_step, self.saved_at = position.step, time.monotonic()
-        self.pause_owed = path.name
-
-    def note_pause(self, result: StepResult) -> None:
-        """Tell what the checkpoint under way cost this step."""
-        if self.pause_owed:
-            self.bar.note(f"{self.pause_owed}: saving paused this step for {result.pause_s * 1e3:.1f} ms")
-            self.pause_owed = ""
-
-    def note_saved(self) -> None:
-        """Tell of checkpoints that are whole now, and drop the oldest."""
-        for path in self.conductor.saved_paths():
-            self.newest = path
-            self.bar.note(f"saved {path}")
-            drop_old(path.parent, self.run.job.run.keep)
+    def open_folder(self) -> bool:
+        """Make the run's folder, or open the one that is gone on with, and write down what is planned."""
+        assert self.start is not None and self.ready is not None
+        brief, samples, cluster = self.ready
+        folder = open_folder(self.request, self.start)
+        write_text(folder.job, job_to_text(brief.job))
+        write_json(folder.cluster, cluster)
+        write_json(folder.plan, brief.plan)
+        self.run = Run(folder, samples, start_position(self.stored), brief, cluster, self.request.quiet)
+        return True
 
 
 def _conduct(run: Run, conductor: Conductor, signals: Signals) -> int:
-    loop = _Loop(run, conductor, signals)
+    steps = Steps(run, conductor, signals)
     try:
-        loop.steps()
+        steps.run_all()
     except KeyboardInterrupt:
-        raise InterruptedRunError(_interrupted(run, loop)) from None
-    _leave(run, loop)
+        raise InterruptedRunError(_interrupted(run, steps)) from None
+    _leave(run, steps)
     return 0
 
 
-def _interrupted(run: Run, loop: _Loop) -> str:
+def _interrupted(run: Run, steps: Steps) -> str:
     drop_temporary(run.folder.checkpoints)
-    kept = f"the newest checkpoint is {loop.newest}" if loop.newest else "no checkpoint had been written by this run"
-    return f"interrupted after step {loop.position.step}; {kept}"
+    kept = f"the newest checkpoint is {steps.newest}" if steps.newest else "no checkpoint had been written by this run"
+    return f"interrupted after step {steps.position.step}; {kept}"
 
 
-def _leave(run: Run, loop: _Loop) -> None:
+def _leave(run: Run, steps: Steps) -> None:
     """summary.json, loss.png, and what was reached."""
-    row, seconds, plan = loop.row, time.monotonic() - loop.began, run.brief.plan
-    loss, accuracy = loop.validated
-    speed = loop.samples_done / loop.train_s if loop.train_s else None
+    if steps.row is None:
+        show(f"nothing is left to train: step {steps.position.step} of {run.total_steps} was reached before", run.quiet)
+        return
+    row, seconds, plan = steps.row, time.monotonic() - steps.began, run.brief.plan
+    loss, accuracy = steps.validated
+    speed = steps.samples_done / steps.train_s if steps.train_s else None
     summary = Summary(
         job=run.job.name,
-        steps=loop.position.step,
-        epochs=loop.position.epoch,
-        samples=loop.position.epoch * run.samples.data.train.count + loop.position.offset,
-        loss=row.loss if row else None,
-        accuracy=row.accuracy if row else None,
+        steps=steps.position.step,
+        epochs=steps.position.epoch,
+        samples=steps.position.epoch * run.samples.data.train.count + steps.position.offset,
+        loss=row.loss,
+        accuracy=row.accuracy,
         validation_loss=loss,
         validation_accuracy=accuracy,
         seconds=seconds,
@@ -321,9 +161,9 @@ def _leave(run: Run, loop: _Loop) -> None:
         ranks=plan.ranks,
         stages=len(plan.stages),
         schedule=plan.schedule,
-        bubble=row.bubble if row else None,
-        checkpoint=loop.newest.name if loop.newest else None,
-        stopped=loop.stopped,
+        bubble=row.bubble,
+        checkpoint=steps.newest.name if steps.newest else None,
+        stopped=steps.stopped,
     )
     write_json(run.folder.summary, summary)
     draw_loss(read_metrics(run.folder.metrics), run.folder.picture)

@@ -187,7 +187,7 @@ def some_batches(case: Case, steps: int) -> list[Batch]:
     """`steps` batches, among them the last of one epoch (perhaps a smaller one) and the first of the next."""
     train = case.job.train
     whole = steps_per_epoch(case.count, train.batch)
-    offset = max(0, whole - steps // 2) * train.batch
+    offset = max(0, whole - max(1, steps // 2)) * train.batch
     return list(islice(batches(case.count, train.batch, train.seed, 0, offset), steps))
 
 

@@ -21,7 +21,7 @@ from mpipipe.runtime.messages import Tag
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of one message, or (`shows_after`) of one request."""
+    """What becomes of one message, or (`shows_after`) of one request. What a rank sends to itself is never late."""
 
     looks: int = 0
     buffered: bool = False
@@ -90,7 +90,8 @@ class HostileTransport:
             request.inner = self.inner.receive(done, self.rank, -1)
             self.inner.send(done, self.rank, -1)
         with self.sea.lock:
-            letter = _Letter(array, self.sea.looks[peer] + fate.looks, request)
+            looks = 0 if peer == self.rank else fate.looks
+            letter = _Letter(array, self.sea.looks[peer] + looks, request)
             self.sea.letters[peer][self.rank, tag].append(letter)
         return request
 

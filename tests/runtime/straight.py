@@ -134,7 +134,7 @@ def straight(case: Case, steps: int = 4) -> History:
 
 def same_bits(found: dict[str, Any], needed: dict[str, Any]) -> None:
     """Asserts that all arrays are there, with the same bits."""
-    assert list(found) == list(needed)
+    assert sorted(found) == sorted(needed)
     for place, array in needed.items():
         assert found[place].dtype == array.dtype and found[place].shape == array.shape, place
         assert found[place].tobytes() == array.tobytes(), f"{place} differs by {np.abs(found[place] - array).max()}"

