@@ -13,7 +13,7 @@ from mpipipe.enlist import Brief
 from mpipipe.job import Job, job_to_text
 from mpipipe.layers import learning_rate
 from mpipipe.records import to_plain
-from mpipipe.report import MetricsRow, Moment, RunFolder, open_log, progress
+from mpipipe.report import MetricsRow, Moment, RunFolder, human_bytes, human_seconds, open_log, progress
 from mpipipe.resources import Cluster
 from mpipipe.runtime.conduct import Conductor, StepResult
 from mpipipe.runtime.signals import Signals
@@ -181,5 +181,6 @@ class Steps:
         """Tell of checkpoints that are whole now, and drop the oldest."""
         for path in self.conductor.saved_paths():
             self.newest = path
-            self.bar.note(f"saved {path}")
+            seconds = time.monotonic() - self.saved_at
+            self.bar.note(f"saved {path} ({human_bytes(path.stat().st_size)} in {human_seconds(seconds)})")
             drop_old(path.parent, self.run.job.run.keep)

@@ -16,6 +16,8 @@ LATENCY_S = {True: 30e-6, False: 200e-6}
 """Seconds that a message takes besides its bytes: within a host, between hosts."""
 BANDWIDTH = {True: 3e9, False: 117e6}
 """Bytes a second: within a host, between hosts."""
+TASK_S = 50e-6
+"""Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
 UPDATE_PASSES = 12
 """Elements read or written for each weight by an optimizer's update and the gradient's norm."""
 
@@ -112,7 +114,7 @@ def update_seconds(totals: Totals, stages: Sequence[tuple[Host, int, int]]) -> f
 def _task_seconds(totals: Totals, host: Host, first: int, last: int) -> dict[Kind, float]:
     costs = totals.costs[first:last]
     return {
-        Kind.F: sum(seconds(cost.forward, host) for cost in costs),
-        Kind.I: sum(seconds(cost.grad_input, host) for cost in costs),
-        Kind.W: sum(seconds(cost.grad_weight, host) for cost in costs) / host.threads,
+        Kind.F: TASK_S + sum(seconds(cost.forward, host) for cost in costs),
+        Kind.I: TASK_S + sum(seconds(cost.grad_input, host) for cost in costs),
+        Kind.W: TASK_S + sum(seconds(cost.grad_weight, host) for cost in costs) / host.threads,
     }

@@ -143,6 +143,7 @@ class Member:
             action = self._program(order).actions[error.key]
             raise ActionError(f"{self._where()}, action {action}") from error.__cause__
         if self.stage is not None and order.what == What.TRAIN:
+            self.finish_saving()  # a checkpoint under way takes the weights as they are: update must not come before
             self._run_all(self.stage.norm_tasks(self.report[HEAD_SIZE:]))
         return -1
 
@@ -166,10 +167,9 @@ class Member:
         return float(self.norm[0])
 
     def update(self, order: Order, norm: float) -> None:
-        """The optimizer's step, once a checkpoint under way has left with the old weights."""
+        """The optimizer's step."""
         if self.stage is None:
             return
-        self.finish_saving()
         train = self.crew.job.train
         scale = min(1.0, train.clip_norm / (norm + 1e-6)) if train.clip_norm else 1.0
         self._run_all(self.stage.update_tasks(Update(train, order.step + 1, order.rate, scale)))

@@ -35,7 +35,7 @@ class World:
         self.host = socket.gethostname()
         self.told = False
         """Whether all ranks have been told to end, so that this one may just go."""
-        self.library = " ".join(mpi.Get_library_version().replace(",", " ").split()[:3]).strip("\0 ")
+        self.library = _library(mpi.Get_library_version())
 
     def transport(self) -> Transport:
         """Point-to-point messages on a communicator of their own."""
@@ -95,6 +95,14 @@ class World:
         while not request.Test():
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, LONG_WAIT_S)
+
+
+def _library(text: str) -> str:
+    """`Open MPI 5.0.11`, `MPICH 5.0.2`: the name before the version number, and that."""
+    words = text.replace(",", " ").replace("\0", " ").split()
+    place = next((i for i, word in enumerate(words) if any(letter.isdigit() for letter in word)), len(words) - 1)
+    name = " ".join(word for word in words[:place] if word.lower() != "version:")
+    return f"{name} {words[place].lstrip('v')}"
 
 
 def open_world() -> World:

@@ -1,5 +1,7 @@
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.records import from_plain, to_plain
@@ -35,10 +37,10 @@ above_zero = st.floats(min_value=1e-3, max_value=1e15)
         max_size=5,
     )
 )
+@settings(max_examples=30)
 def test_a_cluster_reads_back(hosts):
     whole = cluster(*(Host(**{**to_plain(one), "rank": rank}) for rank, one in enumerate(hosts)))
-    assert check_cluster(from_plain(Cluster, to_plain(whole), "cluster")) is not None
-    assert from_plain(Cluster, to_plain(whole), "cluster") == whole
+    assert check_cluster(from_plain(Cluster, json.loads(json.dumps(to_plain(whole))), "cluster")) == whole
 
 
 def test_a_cluster_file(tmp_path):
@@ -127,7 +129,6 @@ def test_every_difference_is_a_notice_of_its_own():
 
 def test_ranks_of_one_host_are_named_once():
     twice = cluster(host(0, name="a", kernel="x"), host(1, name="a", kernel="x"), host(2, name="b", kernel="y"))
-    assert check_versions(twice) == [
-        "hosts run different CPU kernels (x on a; y on b): results may differ in the last bits"
-    ]
+    (notice,) = check_versions(twice)
+    assert notice == "hosts run different CPU kernels (x on a; y on b): results may differ in the last bits"
     assert groups_text({"": ["a", "b"], "1": ["c"]}) == "unknown on a, b; 1 on c"

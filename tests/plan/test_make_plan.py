@@ -57,7 +57,7 @@ def check_plan(plan, costs, hosts, asked):
 
 
 @given(st.integers(0, 10**6), st.integers(2, 8), st.integers(2, 5), st.integers(1, 9), st.sampled_from(SETTINGS))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_holds_of_every_plan(seed, count, ranks, micros, asked):
     costs, hosts = layers(random.Random(seed), count), random_cluster(seed, ranks).hosts
     settings_ = job(micros, **asked)
@@ -67,7 +67,7 @@ def test_what_holds_of_every_plan(seed, count, ranks, micros, asked):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.integers(1, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_where_memory_is_short_the_plan_fits_or_is_refused(seed, count, ranks, micros):
     costs = layers(random.Random(seed), count)
     whole = stage_bytes(total_up(costs), 0, count, Limits(micros, 2), 2)
@@ -114,7 +114,7 @@ def test_all_says_nothing_where_all_are_of_use():
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.integers(1, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_auto_is_as_fast_as_any_number_of_ranks(seed, count, ranks, micros):
     """But for the little that a plan with more ranks must win by."""
     costs, hosts = layers(random.Random(seed), count), random_cluster(seed, ranks)
@@ -209,7 +209,7 @@ def test_where_little_fits_the_limits_are_the_classic_ones():
 
 def test_slow_links_are_hidden_by_more_in_flight():
     """With room for it, 1F1B on links of a quarter of a stage's time is as fast as GPipe, which needs more memory."""
-    costs = equal_layers(9, out=int(0.25 * 3e-3 * 117e6))
+    costs = equal_layers(9, out=int(0.25 * 0.3 * 117e6))
     gpipe, other = (make_plan(costs, alike(9), job(36, schedule=name)) for name in ("gpipe", "1f1b"))
     assert other.step_s == approx(gpipe.step_s, rel=0.01)
     assert max(stage.in_flight for stage in other.stages) < 36
@@ -218,19 +218,19 @@ def test_slow_links_are_hidden_by_more_in_flight():
 def test_the_step_of_a_pipeline_without_links_to_speak_of():
     """Ranks of one host: m t + (p - 1)(F + I), the latency of a message and the update besides."""
     plan = make_plan(equal_layers(3), cluster(*(host(rank, name="mini") for rank in range(3))), job(10))
-    assert plan.step_s == approx(10 * 3e-3 + 2 * 2e-3, rel=0.01)
+    assert plan.step_s == approx(10 * 0.3 + 2 * 0.2, rel=0.01)
     assert plan.bubble == approx(1 - 30 / 34, abs=0.01)
 
 
 def test_what_is_set_aside_is_not_planned_with():
-    costs = equal_layers(2)
-    need = make_plan(costs, alike(1), job()).stages[0].bytes
-    plan = make_plan(costs, alike(1, available_bytes=need + 70), job(), {0: 70})
-    assert plan.stages[0].available_bytes == need
-    tight = make_plan(costs, alike(1, available_bytes=need + 70), job(), {0: 71})
-    assert tight.stages[0].bytes < need
+    costs, asked = equal_layers(2), job(schedule="gpipe")
+    need = make_plan(costs, alike(1), asked).stages[0].bytes
+    plan = make_plan(costs, alike(1, available_bytes=need + 70), asked, {0: 70})
+    assert plan.stages[0].available_bytes == plan.stages[0].bytes == need
+    with pytest.raises(PlanError, match="is short by 1 bytes"):
+        make_plan(costs, alike(1, available_bytes=need + 70), asked, {0: 71})
     with pytest.raises(PlanError, match="0 are available"):
-        make_plan(costs, alike(1, available_bytes=need), job(), {0: 10 * need})
+        make_plan(costs, alike(1, available_bytes=need), asked, {0: 10 * need})
 
 
 def test_the_same_question_has_the_same_answer():

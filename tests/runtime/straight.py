@@ -99,17 +99,14 @@ class Straight:
             for path, weight in leaves(self.weights[i]):
                 update_weight(update, weight, gradients[path], self.state[i][path], Scratch())
 
-    def evaluate(self, rows: Array) -> tuple[float, int]:
-        """Sums as the conductor adds them: micro-batches to batches, batches to all."""
-        loss, right = 0.0, 0
+    def look(self, rows: Array) -> tuple[float, int, Array]:
+        """Loss and right predictions, added as the conductor does: micro-batches to batches, these to all; outputs."""
+        loss, right, outputs = 0.0, 0, []
         for start in range(0, len(rows), self.settings.batch):
             runs = [self.forward(part) for _, part in self.micros(rows[start : start + self.settings.batch])]
             loss, right = loss + sum(run.loss for run in runs), right + sum(run.right for run in runs)
-        return loss, right
-
-    def predict(self, rows: Array) -> Array:
-        """Outputs of all rows."""
-        return np.concatenate([self.forward(part).acts[-1] for _, part in self.micros(rows)])
+            outputs += [run.acts[-1] for run in runs]
+        return loss, right, np.concatenate(outputs)
 
 
 @dataclass(frozen=True)

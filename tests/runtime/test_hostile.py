@@ -38,7 +38,7 @@ def sleepy(rank, seed=0, most_s=2e-3):
 
 
 @given(cases(), st.integers(0, 2**32), st.integers(0, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_run_in_a_hostile_world_has_the_same_bits(case, seed, slow):
     history = straight(case)
     assume(np.isfinite(history.numbers).all())
@@ -53,8 +53,7 @@ def three_ranks(**more):
 
 
 @pytest.mark.parametrize("late", list(Tag), ids=lambda tag: tag.name)
-@pytest.mark.parametrize("slow", range(3))
-def test_one_kind_of_message_always_late(late, slow):
+def test_one_kind_of_message_always_late(late):
     """Small messages are buffered, so that rank 0 runs ahead as far as it ever can.
 
     A norm later than the order for the next step was once taken as overruled by it, and the update left out.
@@ -65,7 +64,7 @@ def test_one_kind_of_message_always_late(late, slow):
     def decide(tag, size):
         return Fate(looks=15 if tag == late else 0, buffered=size < 200)
 
-    outcome = play(case, train(case, 5), link=Sea(lambda rank: decide).link, tamper=sleepy(slow))
+    outcome = play(case, train(case, 5), link=Sea(lambda rank: decide).link, tamper=sleepy(late % 3))
     assert numbers(outcome.value) == history.numbers
     same_bits(outcome.weights(), history.everything[-1])
 

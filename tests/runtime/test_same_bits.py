@@ -20,16 +20,15 @@ def check_bits(case, **more):
 
 
 @given(cases())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_run_equals_one_rank_and_a_straight_loop(case):
     assume(np.isfinite(straight(case).numbers).all())
     check_bits(case)
     check_bits(alone(case))
 
 
-@pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
 @pytest.mark.parametrize("stages", range(1, 7))
-def test_every_cut_of_a_deep_model(schedule, stages):
+def test_every_cut_of_a_deep_model(stages):
     """Rank 0 holds another stage in every cut, or none."""
     for index, cuts in enumerate(combinations(range(1, 6), stages - 1)):
         ranks = [*range(stages + 1)]
@@ -41,7 +40,7 @@ def test_every_cut_of_a_deep_model(schedule, stages):
                 cuts=cuts,
                 order=order,
                 ranks=stages + 1,
-                schedule=schedule,
+                schedule=("gpipe", "1f1b")[index % 2],
                 in_flight=1 + index % 4,
                 gradients=1 + index % 3,
                 threads=1 + index % 2,

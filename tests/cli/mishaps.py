@@ -1,0 +1,31 @@
+"""Mishaps that a test plants in the process of a command: each makes a rare moment last."""
+
+import time
+
+import h5py
+
+from mpipipe.checkpoint import Writer
+from mpipipe.runtime.workqueue import WorkQueue
+
+
+def slow_disk():
+    """Each piece of a checkpoint takes a second, with HDF5's lock held as while it writes."""
+
+    def write(self, piece, array):
+        with h5py._objects.phil:
+            time.sleep(1)
+        whole(self, piece, array)
+
+    whole, Writer.write = Writer.write, write
+
+
+def slow_take():
+    """A task that has ended is not counted as such for a while."""
+
+    def take(self, wait_s):
+        key = whole(self, wait_s)
+        if key is not None:
+            time.sleep(0.3)
+        return key
+
+    whole, WorkQueue.take = WorkQueue.take, take

@@ -1,0 +1,104 @@
+"""A run that is told to stop by a signal, in any moment."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from .running import checkpoints, metrics, newest, settings, summary, tree
+
+ENDLESS = "train.steps=1000000"
+
+
+def begin(desk, *sets, rows=3, **more):
+    """An endless run, once it has done some steps; the number of its process."""
+    arguments = ["train", "tiny.toml", "--out", "run", *settings(ENDLESS, *sets)]
+    child = desk.shell.start(desk.folder, arguments, **more)
+    log, late = desk.folder / "run/metrics.csv", time.monotonic() + 30
+    while not log.exists() or log.read_text().count("\n") <= rows:
+        assert time.monotonic() < late
+        time.sleep(0.02)
+    return child
+
+
+def interrupt(desk, child, number=signal.SIGINT):
+    """Send the signal; the last line on standard error."""
+    sent = time.monotonic()
+    os.kill(child, number)
+    ended = desk.shell.end()
+    assert ended.status == 130, ended
+    assert time.monotonic() - sent < 5
+    *before, last = ended.err.splitlines()
+    assert all(re.match("epoch |saved |step-.*: saving paused", line) for line in before), ended.err
+    files = {"checkpoints", "cluster.json", "job.toml", "metrics.csv", "plan.json"}
+    run = desk.folder / "run"
+    assert {path.name for path in run.iterdir()} == files
+    assert all(name.endswith(".h5") for name in checkpoints(run))
+    return last
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(desk, number):
+    last = interrupt(desk, begin(desk), number)
+    assert re.fullmatch(r"mpipipe: (error: )?interrupted after step \d+; no checkpoint had been written.*", last)
+    assert checkpoints(desk.folder / "run") == []
+
+
+def test_interrupted_with_checkpoints(desk):
+    last = interrupt(desk, begin(desk, "run.checkpoint_every=2", rows=8))
+    run = desk.folder / "run"
+    assert 1 <= len(checkpoints(run)) <= 4
+    named = re.fullmatch(r"mpipipe: (?:error: )?interrupted after step \d+; the newest checkpoint is (.*)", last)[1]
+    assert (desk.folder / named).exists()
+    desk.does("train", "--resume", "--out", "run", "--quiet", *settings("run.stop_after=2"))
+    assert summary(run)["checkpoint"] == newest(run).name
+
+
+def test_interrupted_while_saving(desk):
+    # one step is done, and its checkpoint has seconds to go
+    child = begin(desk, "run.checkpoint_every=1", rows=1, mishap="slow_disk")
+    time.sleep(0.3)
+    interrupt(desk, child)
+    assert checkpoints(desk.folder / "run") == []
+
+
+def test_interrupted_before_a_task_is_counted(desk):
+    child = begin(desk, rows=0, mishap="slow_take")
+    time.sleep(0.5)
+    interrupt(desk, child)
+
+
+def test_a_fault_while_saving_is_no_hang(desk):
+    sets = ("train.optimizer=sgd", "train.learning_rate=1e30", "run.checkpoint_every=1")
+    ended = desk("train", "tiny.toml", "--out", "run", "--quiet", *settings(*sets), mishap="slow_disk")
+    assert ended.status == 1 and ended.seconds < 10, ended
+    assert ended.err.startswith("mpipipe: error: step 2, micro-batch") and ended.err.count("\n") == 1
+    assert checkpoints(desk.folder / "run") == []
+
+
+def test_save_and_stop(desk):
+    child = begin(desk)
+    os.kill(child, signal.SIGUSR1)
+    ended = desk.shell.end()
+    assert ended.status == 0, ended
+    run = desk.folder / "run"
+    told, rows = summary(run), metrics(run)
+    assert told["stopped"] == "interrupted" and told["steps"] == len(rows)
+    assert checkpoints(run) == [told["checkpoint"]] == [f"step-{len(rows):08d}.h5"]
+    assert "stopped before the end; go on with: python -m mpipipe train --resume --out run" in ended.out
+    before = tree(run / "checkpoints")
+    desk.does("train", "--resume", "--out", "run", "--quiet", *settings("run.stop_after=1"))
+    assert [row["step"] for row in metrics(run)] == [str(step + 1) for step in range(len(rows) + 1)]
+    assert before.items() <= tree(run / "checkpoints").items()
+    assert summary(run)["stopped"] == "stop_after"
+
+
+def test_save_and_stop_with_a_checkpoint_under_way(desk):
+    child = begin(desk, "run.checkpoint_every=3", "run.keep=1", rows=2)
+    os.kill(child, signal.SIGUSR1)
+    ended = desk.shell.end()
+    assert ended.status == 0, ended
+    run = desk.folder / "run"
+    assert checkpoints(run) == [summary(run)["checkpoint"]] == [f"step-{len(metrics(run)):08d}.h5"]

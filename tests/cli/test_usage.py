@@ -1,0 +1,139 @@
+"""The usage text is the manual, and every misuse is one line with status 2."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+import mpipipe
+from mpipipe import cli
+
+from .running import environment, one_line
+
+MANUAL = cli.__doc__ or ""
+USAGE, OPTIONS = MANUAL.split("Usage:\n")[1].split("Commands:\n")[0], MANUAL.split("Options:\n")[1].split("\n\n")[0]
+DESCRIBED = {
+    names: " ".join(text.split())
+    for names, text in re.findall(r"^  (-.+?)(?:  +)(.*?)(?=^  -|\Z)", OPTIONS, re.MULTILINE | re.DOTALL)
+}
+UNITS = {
+    "--threads N": ("threads of each rank", "default: the job's run.threads, 0"),
+    "--stages P": ("Number of stages", "[default: 4]"),
+    "--micros M": ("Number of micro-batches", "[default: 8]"),
+    "--in-flight K": ("Micro-batches in flight", "[default: 0]"),
+    "--name NAME": ("gpipe or 1f1b", "[default: 1f1b]"),
+    "--out DIR": ("Folder for results", "default: results/JOB-DATE-TIME for train, none for the others"),
+    "--data DATA": ("stands for the key data.path", ""),
+}
+
+
+def test_every_option_is_described_once_and_used():
+    used = set(re.findall(r"--[a-z-]+(?: [A-Z=]+)?", USAGE)) - {"--help"}
+    described = set(DESCRIBED) - {"-h --help"}
+    assert used == described
+    assert "-h --help" in DESCRIBED
+
+
+@pytest.mark.parametrize("option", UNITS)
+def test_units_and_defaults(option):
+    for text in UNITS[option]:
+        assert text in DESCRIBED[option]
+
+
+def test_every_command_and_argument_is_described():
+    commands = set(re.findall(r"^  mpipipe ([a-z]+)", USAGE, re.MULTILINE))
+    assert commands == set(cli.COMMANDS)
+    for name in commands:
+        assert re.search(rf"^  {name}  +[A-Z]", MANUAL, re.MULTILINE)
+    for name in ("JOB", "CHECKPOINT", "INPUT"):
+        assert re.search(rf"^  {name}  +[A-Z]", MANUAL, re.MULTILINE)
+    assert all(f"{status}" in MANUAL.split("Exit status:")[1] for status in (0, 1, 2))
+
+
+def test_no_line_is_wider_than_a_screen():
+    assert max(map(len, MANUAL.splitlines())) <= 120
+
+
+def refused(capsys, *arguments):
+    assert cli.main(list(arguments)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), ""),
+        (("trian",), "trian"),
+        (("train", "a", "b", "c"), "c"),
+        (("train", "--bogus"), "--bogus"),
+        (("train", "--threads"), "--threads"),
+        (("predict", "one.h5"), ""),
+        (("inspect",), ""),
+        (("inspect", "a.h5", "--threads", "1"), "--threads"),
+        (("schedule", "--quiet"), "--quiet"),
+        (("plan", "--resume"), "--resume"),
+    ],
+)
+def test_misuse(capsys, arguments, named):
+    text = refused(capsys, *arguments)
+    assert text.startswith("the command line is not one of the usages")
+    assert text.endswith("; see: python -m mpipipe --help")
+    assert named in text
+    assert not re.search(r"Argument\(|Option\(|Command\(|Warning|None", text), text
+
+
+@pytest.mark.parametrize("number", ["abc", "-1", "1.5", "", "²", "1" * 5000])
+@pytest.mark.parametrize("arguments", [("train", "--threads"), ("schedule", "--stages")])
+def test_what_is_no_number(capsys, arguments, number):
+    text = refused(capsys, arguments[0], f"{arguments[1]}={number}")
+    assert text.startswith(f"{arguments[1]}: '{number}'; needed: a whole number")
+
+
+def test_a_second_argument_without_resume(capsys):
+    assert refused(capsys, "train", "digits", "some.h5").endswith("to go on from it, add --resume")
+
+
+def test_a_checkpoint_is_no_job(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = refused(capsys, "train", "some.h5")
+    assert "checkpoint" in text and text.endswith("to go on from it, add --resume")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--name", "gpip"), "--name: 'gpip'; needed: a schedule; did you mean 'gpipe'?"),
+        (("--stages", "0"), "--stages: 0; needed: 1 to 512"),
+        (("--micros", "1000"), "--micros: 1000; needed: 1 to 512"),
+    ],
+)
+def test_schedules_that_are_none(capsys, arguments, text):
+    assert refused(capsys, "schedule", *arguments) == text
+
+
+def test_one_rank_speaks_for_all(capsys, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "3")
+    for arguments in (["train", "--bogus"], ["train", "--threads", "abc"], ["train", "digits", "some.h5"]):
+        assert cli.main(arguments) == 2
+        assert capsys.readouterr() == ("", "")
+
+
+def test_a_real_process():
+    def run(*arguments):
+        command = [sys.executable, "-m", "mpipipe", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
+
+    shown = run("train", "--help")
+    assert (shown.returncode, shown.stderr) == (0, "") and shown.stdout.strip() == MANUAL.strip()
+    wrong = run("train", "--bogus")
+    assert (wrong.returncode, wrong.stdout) == (2, "") and "--bogus" in one_line(wrong.stderr)
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert not ended.value.code
+    assert capsys.readouterr().out.strip() == mpipipe.__version__

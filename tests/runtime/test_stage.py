@@ -1,0 +1,182 @@
+"""A stage alone: its bytes are those foretold, its parts are all tiles, and it makes all its arrays at once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpipipe.enlist import only_evaluating
+from mpipipe.layers import Scratch, forward_only, layer_costs, leaves
+from mpipipe.layers.optimizers import RUN
+from mpipipe.plan.predict import Limits, stage_bytes, total_up
+from mpipipe.runtime.crew import Crew, share_of
+from mpipipe.runtime.orders import Order, Report, What, pack_order, report_array, unpack_order, unpack_report
+from mpipipe.runtime.source import Source
+from mpipipe.runtime.stage import PART_FLOPS, Now, Stage
+
+from .cases import DEEP, block, cases, linear, make_case
+from .harness import play, train
+
+
+def stages_of(case):
+    crews = [Crew(plan.rank, case.plan, case.model, case.job) for plan in case.plan.stages]
+    return [(crew.stage_plan, Stage(share_of(crew))) for crew in crews]
+
+
+def foretold(case, plan, costs, threads=0):
+    return stage_bytes(
+        total_up(costs), plan.first, plan.last, Limits(plan.in_flight, plan.gradients_in_flight), threads
+    )
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None)
+def test_bytes_are_those_foretold_but_for_the_targets(case):
+    """What is foretold leaves out the targets in flight on the last stage, and adds the workers' scratch."""
+    costs = layer_costs(case.model, case.job.train)
+    for plan, stage in stages_of(case):
+        targets = sum(slot.target.nbytes for slot in stage.slots)
+        assert stage.bytes() - targets == foretold(case, plan, costs)
+        assert stage.is_last or not targets
+
+
+@given(cases())
+@settings(max_examples=30, deadline=None)
+def test_bytes_of_stages_that_never_train(case):
+    """What is foretold adds room for gradients by the stage's input, which such a stage does not have."""
+    costs = forward_only(layer_costs(case.model, case.job.train))
+    for plan, stage in stages_of(replace(case, job=only_evaluating(case.job))):
+        targets = sum(slot.target.nbytes for slot in stage.slots)
+        unused = plan.gradients_in_flight * costs[plan.first].input_bytes
+        assert stage.bytes() - targets == foretold(case, plan, costs) - unused
+
+
+WIDE = [
+    linear(256),
+    {"kind": "layernorm"},
+    block(linear(512), {"kind": "gelu"}, linear(256)),
+    {"kind": "relu"},
+    {"kind": "dropout", "rate": 0.1},
+    linear(256),
+    {"kind": "tanh"},
+    linear(10),
+]
+
+
+@pytest.mark.parametrize("cuts", [(), (3,), (2, 5)])
+def test_a_realistic_share_takes_what_is_foretold_within_a_few_percent(cuts):
+    """Scratch included: it is measured on the workers after two steps.
+
+    A worker may take a little more than the largest layer's scratch: two runs of elements of an update, which is not
+    foretold, and its blocks are as large as the largest wish for each, not for all at once.
+    """
+    case = make_case(WIDE, (256,), cuts=cuts, threads=2, in_flight=3, gradients=2, batch=256, micro_batch=64, count=300)
+    scratches = {plan.rank: set() for plan in case.plan.stages}
+
+    def tamper(member):
+        def noting(make):
+            def method(*arguments):
+                scratches[member.crew.rank].add(arguments[-1])
+                return make(*arguments)
+
+            return method
+
+        for name in ("forward", "grad_input", "grad_weight"):
+            setattr(member.stage, name, noting(getattr(member.stage, name)))
+
+    members = play(case, train(case, 2), tamper=tamper).members
+    costs = layer_costs(case.model, case.job.train)
+    for plan in case.plan.stages:
+        scratch = sum(block.nbytes for each in scratches[plan.rank] for block in each._pool)
+        taken = members[plan.rank].stage.bytes() + scratch
+        expected = foretold(case, plan, costs, threads=2)
+        assert 0.95 * expected <= taken <= 1.03 * expected + 2 * 2 * 4 * RUN
+
+
+def test_every_array_is_made_at_once_and_kept():
+    """What a batch works on are views of arrays that stand from the start, in the slots of the micro-batch's number."""
+    case = make_case(DEEP, (4,), in_flight=3, gradients=2)
+    ((_, stage),) = stages_of(case)
+    stage.begin(Now(7, 0))
+    for micro in range(4):
+        slot, gradient = stage.slot(micro), stage.gradient_slot(micro)
+        assert {len(array) for array in (*slot.acts, *gradient.grads, slot.target)} == {1 if micro == 3 else 2}
+        assert all(map(np.shares_memory, slot.acts, stage.slots[micro % 3].acts))
+        assert all(map(np.shares_memory, gradient.grads, stage.gradient_slots[micro % 2].grads))
+        assert stage.slot(micro) is slot and stage.gradient_slot(micro) is gradient
+
+
+@given(cases())
+@settings(max_examples=30, deadline=None)
+def test_parts_are_all_tiles_in_order(case):
+    for plan, stage in stages_of(case):
+        tiles = [
+            (i, tile) for i, (layer, at) in enumerate(stage._each()) for tile in layer.tiles(at, stage.share.tile_rows)
+        ]
+        assert [item for part in stage.parts for item in part] == tiles
+        assert all(stage.parts) and plan.last - plan.first == len(stage.layers)
+
+
+def test_a_part_is_worth_a_task():
+    """Small tiles go together, large ones stay alone."""
+    case = make_case(
+        [linear(2000), linear(30), linear(30), linear(3)], (1000,), batch=64, micro_batch=64, tile_rows=500
+    )
+    ((_, stage),) = stages_of(case)
+    flops = [[2 * 64 * (stop - start) * stage.shapes[i + 1][0] for i, (start, stop) in part] for part in stage.parts]
+    assert [len(part) for part in flops[:2]] == [1, 1]
+    assert all(sum(part) >= PART_FLOPS and sum(part[:-1]) < PART_FLOPS for part in flops[:-1])
+    assert sum(len(part) for part in flops) == len(flops[0]) + len(flops[1]) + 4 + 1 + 1
+
+
+def test_a_stage_draws_what_the_whole_model_would():
+    whole = stages_of(make_case(DEEP, (4,)))[0][1]
+    for layer in range(6):
+        whole.initialise(layer)
+    for plan, stage in stages_of(make_case(DEEP, (4,), cuts=(1, 2, 4))):
+        for layer in range(plan.first, plan.last):
+            stage.initialise(layer)
+            for path, array in leaves(stage.weights[layer - plan.first]):
+                assert np.array_equal(array, whole.array(layer, path, ""))
+
+
+# ---- small neighbours -------------------------------------------------------------------------------------------
+
+whole_numbers = st.integers(0, 2**53)
+
+
+@given(st.builds(Order, st.sampled_from(What), whole_numbers, whole_numbers, st.floats(0, 1), whole_numbers))
+def test_an_order_arrives_as_it_was_given(order):
+    array = np.zeros(5)
+    pack_order(order, array)
+    assert unpack_order(array) == order
+
+
+def test_a_report_arrives_as_it_was_given():
+    array = report_array(3)
+    array[:] = (-1, 2.5, 7, 0.25, 0.125, 1, 2, 3)
+    assert unpack_report(array) == Report(-1, 2.5, 7, 0.25, 0.125, (1.0, 2.0, 3.0))
+
+
+def test_the_source_keeps_features_in_slots_and_targets_for_the_batch():
+    source, got = Source(2, 7, 2, (3,), (), labels=True), []
+
+    def feed(rows, x, t):
+        got.append(rows.tolist())
+        x[...] = rows[:, None]
+        if t is not None:
+            t[...] = rows
+
+    source.begin(np.arange(10, 17), feed, wants_targets=True)
+    for micro in range(4):
+        source.load(micro, Scratch())
+        assert source.x(micro)[:, 0].tolist() == got[-1] and len(got[-1]) == (1 if micro == 3 else 2)
+    assert got == [[10, 11], [12, 13], [14, 15], [16]]
+    assert np.shares_memory(source.x(1), source.x(3)) and not np.shares_memory(source.x(0), source.x(3))
+    assert [source.t(micro).tolist() for micro in range(4)] == got
+    assert source.bytes() == 2 * 2 * 3 * 4 + 7 * 8
+    source.begin(np.arange(2), feed, wants_targets=False)
+    source.load(0, Scratch())
+    assert source.t(0).tolist() == [10, 11]

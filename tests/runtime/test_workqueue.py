@@ -1,0 +1,156 @@
+"""The work queue: order, exceptions, time, an empty queue after every error, and an end."""
+
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from mpipipe.runtime.workqueue import TaskError, WorkQueue
+
+
+@pytest.fixture
+def make():
+    """Makes queues that are closed in the end."""
+    made = []
+
+    def make_queue(threads=1):
+        made.append(WorkQueue(threads))
+        return made[-1]
+
+    yield make_queue
+    for work in made:
+        work.close()
+
+
+def fail(scratch):
+    raise ZeroDivisionError("on purpose")
+
+
+def test_one_worker_keeps_the_order(make):
+    work, done = make(), []
+    for i in range(20):
+        work.put(i, lambda scratch, i=i: done.append(i))
+    assert [work.take(None) for _ in range(20)] == list(range(20)) == done
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_so_many_tasks_run_side_by_side(make, threads):
+    work, gate, began = make(threads), threading.Event(), []
+    for i in range(threads + 1):
+        work.put(i, lambda scratch, i=i: (began.append(i), gate.wait(5)))
+    time.sleep(0.05)
+    assert sorted(began) == list(range(threads))
+    gate.set()
+    assert sorted(work.take(None) for _ in range(threads + 1)) == list(range(threads + 1))
+
+
+def test_take_waits_no_longer_than_it_is_told(make):
+    work, gate = make(), threading.Event()
+    assert work.take(0) is None
+    work.put("slow", lambda scratch: gate.wait(5))
+    began = time.perf_counter()
+    assert work.take(0) is None and work.take(0.02) is None
+    assert 0.02 <= time.perf_counter() - began < 1
+    gate.set()
+    assert work.take(None) == "slow" and work.take(0) is None
+
+
+def test_an_exception_comes_out_with_the_key_and_the_worker_lives_on(make):
+    work = make()
+    work.put("bad", fail)
+    work.put("good", lambda scratch: None)
+    with pytest.raises(TaskError, match="task bad") as caught:
+        work.take(None)
+    assert caught.value.key == "bad"
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert work.take(None) == "good"
+
+
+def test_even_an_exit_does_not_end_the_worker(make):
+    def leave(scratch):
+        raise SystemExit(3)
+
+    work = make()
+    work.put(0, leave)
+    with pytest.raises(TaskError) as caught:
+        work.take(None)
+    assert isinstance(caught.value.__cause__, SystemExit)
+    work.run_all([(1, lambda scratch: None)])
+
+
+def test_busy_seconds_are_those_of_the_tasks(make):
+    work = make(2)
+    work.run_all([(i, lambda scratch: time.sleep(0.02)) for i in range(4)])
+    assert 0.08 <= work.busy_s < 0.3
+    busy_s = work.busy_s
+    time.sleep(0.02)
+    assert work.busy_s == busy_s
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("bad", [0, 2, 5])
+def test_run_all_leaves_nothing_behind_when_a_task_raises(make, threads, bad):
+    """Neither a running task nor a key that the next `take` would return."""
+    work, running, lock = make(threads), [0], threading.Lock()
+
+    def slow(scratch):
+        with lock:
+            running[0] += 1
+        time.sleep(5e-3)
+        with lock:
+            running[0] -= 1
+
+    with pytest.raises(TaskError, match="task bad"):
+        work.run_all([("bad", fail) if i == bad else (i, slow) for i in range(6)])
+    assert running == [0]
+    time.sleep(0.05)
+    assert work.take(0) is None
+    done = []
+    work.run_all([(key, lambda scratch: done.append(0)) for key in "ab"])
+    assert len(done) == 2 and work.take(0) is None
+
+
+def test_run_all_raises_the_first_error_of_several(make):
+    work = make()
+    with pytest.raises(TaskError, match="task 1"):
+        work.run_all([(0, lambda scratch: None), (1, fail), (2, fail), (3, fail)])
+    assert work.take(0.02) is None
+
+
+def test_drain_waits_whatever_becomes_of_the_tasks(make):
+    work, done = make(2), []
+    for task in (fail, lambda scratch: (time.sleep(0.02), done.append(0)), fail):
+        work.put("key", task)
+    work.drain(3)
+    assert done == [0] and work.take(0) is None
+
+
+def test_close_ends_the_workers_after_what_is_in_the_queue():
+    work, done = WorkQueue(3), []
+    names = {thread.name for thread in threading.enumerate()}
+    assert {"worker-0", "worker-1", "worker-2"} <= names
+    for i in range(10):
+        work.put(i, lambda scratch: (time.sleep(1e-3), done.append(0)))
+    before = threading.active_count()
+    work.close()
+    assert len(done) == 10 and threading.active_count() == before - 3
+
+
+def test_every_worker_has_a_scratch_of_its_own_that_is_whole_again_for_each_task(make):
+    work, seen, gate = make(3), {}, threading.Barrier(3, timeout=5)
+
+    def task(i, scratch):
+        gate.wait()
+        assert scratch.mark() == 0
+        scratch.take((4,), "f4")
+        seen.setdefault(threading.current_thread().name, set()).add(id(scratch))
+        if i == 4:
+            raise ZeroDivisionError
+
+    for start in (0, 3, 6):
+        for i in range(start, start + 3):
+            work.put(i, partial(task, i))
+        work.drain(3)
+    assert len(seen) == 3 and all(len(scratches) == 1 for scratches in seen.values())
+    assert len(set.union(*seen.values())) == 3
