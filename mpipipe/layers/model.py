@@ -121,7 +121,7 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
         rows = train.micro_batch
         per_micro = rows * item_bytes
         out = size(model.shapes[i + 1]) * per_micro
-        loss_saved = total(model.loss.saved(model.shapes[-1])) * per_micro if i == len(model.layers) - 1 else 0
+        loss_saved = _loss_bytes(model, item_bytes) * rows if i == len(model.layers) - 1 else 0
         costs.append(
             LayerCost(
                 name=model.names[i],
@@ -155,6 +155,13 @@ def _sample_cost(model: Model, i: int) -> Cost:
     if i == len(model.layers) - 1:
         cost = cost + model.loss.cost(model.shapes[-1])
     return cost
+
+
+def _loss_bytes(model: Model, item_bytes: int) -> int:
+    """Of one sample: its target, and what the loss saves."""
+    out = model.shapes[-1]
+    target = size(model.loss.target_shape(out)) * (8 if model.loss.labels else item_bytes)
+    return target + total(model.loss.saved(out)) * item_bytes
 
 
 def _times(work: Work, rows: int) -> Work:

@@ -7,7 +7,7 @@ from typing import NoReturn
 from mpipipe.errors import PlanError
 from mpipipe.job import Job
 from mpipipe.layers import LayerCost
-from mpipipe.plan.partition import Kinds, LimitRule, assign_ranks, group_hosts, partition
+from mpipipe.plan.partition import Kinds, LimitRule, Search, assign_ranks, group_hosts, partition
 from mpipipe.plan.predict import (
     Limits,
     Totals,
@@ -19,6 +19,7 @@ from mpipipe.plan.predict import (
 )
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.resources.cluster import Cluster, Host
+from mpipipe.schedule import SCHEDULES
 
 Stages = Sequence[tuple[int, int, int]]
 """(rank, first layer, last layer + 1), in pipeline order."""
@@ -57,16 +58,23 @@ def _choose(totals: Totals, hosts: Sequence[Host], job: Job) -> tuple[Candidate,
     if job.plan.cuts:
         return _best(_by_hand(totals, hosts, job)), []
     kinds, most = group_hosts(hosts), min(len(hosts), totals.layers)
-    notes = _grouping_note(kinds)
     wanted = _wanted_stages(job, len(hosts), most)
-    found = {stages: _search(totals, hosts, kinds, job, stages) for stages in wanted}
-    fits = {stages: candidates for stages, candidates in found.items() if candidates}
+    searches = [(schedule, Search(totals, kinds, rule)) for schedule, rule in _rules(job)]
+
+    def found(counts: Sequence[int]) -> list[Candidate]:
+        cuts = [(schedule, search.rule, search.best(stages)) for stages in counts for schedule, search in searches]
+        return [
+            _candidate(totals, hosts, assign_ranks(best, kinds), schedule, rule, job)
+            for schedule, rule, best in cuts
+            if best is not None
+        ]
+
+    fits = found(wanted)
     if not fits:
         _refuse(totals, hosts, kinds, job, max(wanted))
-    chosen = _best([candidate for candidates in fits.values() for candidate in candidates])
-    if job.plan.ranks == "all":
-        notes += _fewer_note(totals, hosts, kinds, job, chosen)
-    return chosen, notes
+    chosen = _best(fits)
+    fewer = found(range(1, most)) if job.plan.ranks == "all" else []
+    return chosen, _grouping_note(kinds) + _fewer_note(fewer, len(hosts), chosen)
 
 
 def _wanted_stages(job: Job, hosts: int, most: int) -> list[int]:
@@ -77,15 +85,6 @@ def _wanted_stages(job: Job, hosts: int, most: int) -> list[int]:
     if int(job.plan.ranks) > hosts:
         raise PlanError("plan.ranks", f"{job.plan.ranks}", f"at most the {hosts} ranks that were started")
     return [min(int(job.plan.ranks), most)]
-
-
-def _search(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, stages: int) -> list[Candidate]:
-    candidates = []
-    for schedule, rule in _rules(job):
-        cuts = partition(totals, kinds, stages, rule)
-        if cuts is not None:
-            candidates.append(_candidate(totals, hosts, assign_ranks(cuts, kinds), schedule, rule, job))
-    return candidates
 
 
 def _by_hand(totals: Totals, hosts: Sequence[Host], job: Job) -> list[Candidate]:
@@ -99,12 +98,15 @@ def _by_hand(totals: Totals, hosts: Sequence[Host], job: Job) -> list[Candidate]
     made = [_candidate(totals, hosts, stages, schedule, rule, job) for schedule, rule in _rules(job)]
     fits = [candidate for candidate in made if not _shortages(totals, candidate)]
     if not fits:
-        _raise_short(totals, made[-1])
+        _raise_short(totals, made)
     return fits
 
 
 def _rules(job: Job) -> Iterator[tuple[str, LimitRule]]:
-    """Schedules to try, each with its rule for limits: roomy ones first, then the least that keep 1F1B going."""
+    """Schedules to try, each with its rule for limits: roomy ones first, then the least that keep 1F1B going.
+
+    Roomy is a micro-batch for every thread and one on its way in, on this stage and on each one after it.
+    """
     micros = -(-job.train.batch // job.train.micro_batch)
     most = min(micros, job.plan.in_flight or micros)
 
@@ -113,9 +115,9 @@ def _rules(job: Job) -> Iterator[tuple[str, LimitRule]]:
         return Limits(bounded, min(bounded, host.threads + 1))
 
     if job.plan.schedule in ("auto", "1f1b"):
-        yield "1f1b", lambda after, host: limits(host.threads + after * (host.threads + 1), host)
+        yield "1f1b", lambda after, host: limits((1 + after) * (host.threads + 1), host)
         yield "1f1b", lambda after, host: limits(1 + after, host)
-    if job.plan.schedule in ("auto", "gpipe"):
+    if job.plan.schedule == "gpipe" or (job.plan.schedule == "auto" and most == micros):
         yield "gpipe", lambda after, host: Limits(micros, min(micros, host.threads + 1))
 
 
@@ -123,9 +125,11 @@ def _candidate(
     totals: Totals, hosts: Sequence[Host], ranked: Stages, schedule: str, rule: LimitRule, job: Job
 ) -> Candidate:
     stages = tuple((hosts[rank], first, last) for rank, first, last in ranked)
-    limits = tuple(rule(len(stages) - 1 - s, host) for s, (host, _, _) in enumerate(stages))
+    wanted = [rule(len(stages) - 1 - s, host) for s, (host, _, _) in enumerate(stages)]
     micros = -(-job.train.batch // job.train.micro_batch)
-    result = simulate_step(totals, stages, limits, schedule, micros)
+    made = SCHEDULES[schedule](len(stages), micros, [limit.in_flight for limit in wanted])
+    limits = tuple(Limits(k, min(k, limit.gradients)) for k, limit in zip(made.in_flight, wanted, strict=True))
+    result = simulate_step(totals, stages, limits, made)
     worker_s = sum(host.threads for host, _, _ in stages) * result.end_s
     bubble = 1 - sum(result.busy_s) / worker_s if worker_s else 0.0
     return Candidate(schedule, stages, limits, result.end_s + update_seconds(totals, stages), bubble)
@@ -155,7 +159,7 @@ def _to_plan(chosen: Candidate, totals: Totals, hosts: Sequence[Host], job: Job,
                 forward_s=sum(seconds(cost.forward, host) for cost in costs),
                 input_s=sum(seconds(cost.grad_input, host) for cost in costs),
                 weight_s=sum(seconds(cost.grad_weight, host) for cost in costs),
-                bytes=stage_bytes(totals, first, last, limits, host.threads),
+                bytes=int(stage_bytes(totals, first, last, limits, host.threads)),
                 available_bytes=host.available_bytes,
             )
         )
@@ -171,52 +175,48 @@ def _to_plan(chosen: Candidate, totals: Totals, hosts: Sequence[Host], job: Job,
         idle=idle,
         step_s=chosen.step_s,
         bubble=chosen.bubble,
-        notes=(*notes, *_idle_note(idle, len(names), job)),
+        notes=(*notes, *_idle_note(idle, len(stages), len(names), job)),
     )
 
 
 def _grouping_note(kinds: Kinds) -> list[str]:
-    if not kinds.rounding:
+    if not kinds.spread:
         return []
-    return [f"hosts within about {kinds.rounding:.0%} of each other were planned as alike"]
+    return [f"to keep the search short, hosts that differ by up to {kinds.spread:.0%} were planned as alike"]
 
 
-def _idle_note(idle: Sequence[int], layers: int, job: Job) -> list[str]:
+def _idle_note(idle: Sequence[int], stages: int, layers: int, job: Job) -> list[str]:
     if not idle:
         return []
-    names = ", ".join(map(str, idle))
-    if job.plan.ranks == "all" and not job.plan.cuts:
-        return [f"idle ranks: {names}; there are only {layers} layers, and a rank needs at least one"]
-    why = "fewer ranks are faster" if job.plan.ranks == "auto" else "the job asks for fewer ranks"
-    return [f"idle ranks: {names}; {why}"]
+    if job.plan.cuts:
+        why = f"plan.cuts makes {stages} stages"
+    elif stages == layers:
+        why = f"there are only {layers} layers, and a rank needs at least one"
+    elif job.plan.ranks == "auto":
+        why = "fewer ranks are faster"
+    else:
+        why = "the job asks for fewer ranks"
+    return [f"idle ranks: {', '.join(map(str, idle))}; {why}"]
 
 
-def _fewer_note(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, chosen: Candidate) -> list[str]:
-    fewer = [
-        candidate for stages in range(1, len(chosen.stages)) for candidate in _search(totals, hosts, kinds, job, stages)
-    ]
-    if not fewer:
-        return []
-    best = _best(fewer)
+def _fewer_note(fewer: Sequence[Candidate], hosts: int, chosen: Candidate) -> list[str]:
+    best = _best(fewer) if fewer else chosen
     if best.step_s * 1.05 >= chosen.step_s:
         return []
     gain = chosen.step_s / best.step_s - 1
     count = len(best.stages)
-    return [f'{count} of the {len(hosts)} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"']
+    return [f'{count} of the {hosts} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"']
 
 
 def _refuse(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, stages: int) -> NoReturn:
     """Plan as if memory were free, and say where it is not."""
     boundless = replace(kinds, hosts=tuple(replace(host, available_bytes=1 << 62) for host in kinds.hosts))
-    least: Candidate | None = None
+    made = []
     for schedule, rule in _rules(job):
         cuts = partition(totals, boundless, stages, rule)
         assert cuts is not None
-        candidate = _candidate(totals, hosts, assign_ranks(cuts, kinds), schedule, rule, job)
-        if least is None or _short_bytes(totals, candidate) < _short_bytes(totals, least):
-            least = candidate
-    assert least is not None
-    _raise_short(totals, least)
+        made.append(_candidate(totals, hosts, assign_ranks(cuts, kinds), schedule, rule, job))
+    _raise_short(totals, made)
 
 
 def _shortages(totals: Totals, candidate: Candidate) -> list[tuple[int, int, int]]:
@@ -229,11 +229,9 @@ def _shortages(totals: Totals, candidate: Candidate) -> list[tuple[int, int, int
     return short
 
 
-def _short_bytes(totals: Totals, candidate: Candidate) -> int:
-    return sum(short for _, _, short in _shortages(totals, candidate))
-
-
-def _raise_short(totals: Totals, candidate: Candidate) -> NoReturn:
+def _raise_short(totals: Totals, candidates: Sequence[Candidate]) -> NoReturn:
+    """Of the candidate that is short by the fewest bytes."""
+    candidate = min(candidates, key=lambda one: sum(short for _, _, short in _shortages(totals, one)))
     shortages = _shortages(totals, candidate)
     lines = []
     for s, needed, short in shortages:

@@ -6,11 +6,13 @@ within a host at memory speed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from typing import Any
 
-from mpipipe.layers import LayerCost, Work
+import numpy as np
+
+from mpipipe.layers import Array, LayerCost, Work
 from mpipipe.resources.cluster import Host
-from mpipipe.schedule import SCHEDULES, Kind, Simulation, lower, simulate, whole_graph
+from mpipipe.schedule import Kind, Schedule, Simulation, lower, simulate, whole_graph
 
 LATENCY_S = {True: 30e-6, False: 200e-6}
 """Seconds that a message takes besides its bytes: within a host, between hosts."""
@@ -24,14 +26,19 @@ UPDATE_PASSES = 12
 
 @dataclass(frozen=True)
 class Totals:
-    """Running sums over layers, so that `flops[j] - flops[i]` is the work of layers i to j - 1."""
+    """Running sums over layers, so that `flops[j] - flops[i]` is the work of layers i to j - 1.
+
+    `scratch_bytes[i, j]` is the most that one of these layers needs.
+    """
 
     costs: tuple[LayerCost, ...]
-    flops: tuple[float, ...]
-    elements: tuple[float, ...]
-    fixed_bytes: tuple[int, ...]
-    saved_bytes: tuple[int, ...]
-    held_bytes: tuple[int, ...]
+    flops: Array
+    elements: Array
+    fixed_bytes: Array
+    saved_bytes: Array
+    held_bytes: Array
+    input_bytes: Array
+    scratch_bytes: Array
 
     @property
     def layers(self) -> int:
@@ -50,13 +57,18 @@ class Limits:
 def total_up(costs: Sequence[LayerCost]) -> Totals:
     """The running sums. Fixed bytes are weights, their gradients and the optimizer's state."""
     works = [(cost.forward, cost.grad_input, cost.grad_weight) for cost in costs]
+    scratch = np.zeros((len(costs), len(costs) + 1), np.int64)
+    for first in range(len(costs)):
+        scratch[first, first + 1 :] = np.maximum.accumulate([cost.scratch_bytes for cost in costs[first:]])
     return Totals(
         tuple(costs),
-        tuple(accumulate((sum(work.flops for work in each) for each in works), initial=0.0)),
-        tuple(accumulate((sum(work.elements for work in each) for each in works), initial=0.0)),
-        tuple(accumulate((cost.weight_bytes + cost.gradient_bytes + cost.state_bytes for cost in costs), initial=0)),
-        tuple(accumulate((cost.saved_bytes for cost in costs), initial=0)),
-        tuple(accumulate((cost.held_bytes for cost in costs), initial=0)),
+        np.cumsum([0.0, *(sum(work.flops for work in each) for each in works)]),
+        np.cumsum([0.0, *(sum(work.elements for work in each) for each in works)]),
+        np.cumsum([0, *(cost.weight_bytes + cost.gradient_bytes + cost.state_bytes for cost in costs)]),
+        np.cumsum([0, *(cost.saved_bytes for cost in costs)]),
+        np.cumsum([0, *(cost.held_bytes for cost in costs)]),
+        np.array([cost.input_bytes for cost in costs]),
+        scratch,
     )
 
 
@@ -65,19 +77,22 @@ def seconds(work: Work, host: Host) -> float:
     return work.flops / host.matrix_flops + work.elements / host.elements
 
 
-def stage_seconds(totals: Totals, first: int, last: int, host: Host) -> float:
-    """Seconds that a full micro-batch (F, I and W) keeps all the rank's threads busy."""
+def stage_seconds(totals: Totals, first: Any, last: Any, host: Host) -> Any:
+    """Seconds that a full micro-batch (F, I and W) keeps all the rank's threads busy. Takes arrays of stages too."""
     flops = totals.flops[last] - totals.flops[first]
     elements = totals.elements[last] - totals.elements[first]
     return (flops / host.matrix_flops + elements / host.elements) / host.threads
 
 
-def stage_bytes(totals: Totals, first: int, last: int, limits: Limits, threads: int) -> int:
-    """Peak bytes of a stage: weights, gradients, state; activations and gradients in flight; scratch of the threads."""
+def stage_bytes(totals: Totals, first: Any, last: Any, limits: Limits, threads: int) -> Any:
+    """Peak bytes of a stage: weights, gradients, state; activations and gradients in flight; scratch of the threads.
+
+    Takes arrays of stages too.
+    """
     fixed = totals.fixed_bytes[last] - totals.fixed_bytes[first]
-    saved = totals.saved_bytes[last] - totals.saved_bytes[first] + totals.costs[first].input_bytes
-    held = totals.held_bytes[last] - totals.held_bytes[first] + totals.costs[first].input_bytes
-    scratch = max(cost.scratch_bytes for cost in totals.costs[first:last])
+    saved = totals.saved_bytes[last] - totals.saved_bytes[first] + totals.input_bytes[first]
+    held = totals.held_bytes[last] - totals.held_bytes[first] + totals.input_bytes[first]
+    scratch = totals.scratch_bytes[first, last]
     return fixed + limits.in_flight * saved + limits.gradients * held + threads * scratch
 
 
@@ -88,13 +103,12 @@ def message_seconds(sender: Host, receiver: Host, size: int) -> float:
 
 
 def simulate_step(
-    totals: Totals, stages: Sequence[tuple[Host, int, int]], limits: Sequence[Limits], schedule: str, micros: int
+    totals: Totals, stages: Sequence[tuple[Host, int, int]], limits: Sequence[Limits], schedule: Schedule
 ) -> Simulation:
     """One step of full micro-batches on `stages`, each (host, first layer, last layer + 1)."""
-    made = SCHEDULES[schedule](len(stages), micros, [limit.in_flight for limit in limits])
     threads = [host.threads for host, _, _ in stages]
     gradients = [limit.gradients for limit in limits]
-    graphs = whole_graph(lower(made), made.in_flight, gradients, threads, micros)
+    graphs = whole_graph(lower(schedule), schedule.in_flight, gradients, threads, schedule.micros)
     times = [_task_seconds(totals, *stage) for stage in stages]
     messages: dict[tuple[Kind, int], float] = {}
     for s in range(len(stages) - 1):

@@ -9,7 +9,7 @@ from mpipipe.layers import Model
 from mpipipe.plan import Plan, StagePlan
 from mpipipe.runtime.messages import Port, Tag, port
 from mpipipe.runtime.stage import DTYPE, Share
-from mpipipe.schedule import SCHEDULES, Lowered, Schedule, forward, lower
+from mpipipe.schedule import SCHEDULES, Lowered, check, forward, lower
 
 CONDUCTOR = 0
 """The rank that gives orders, holds the data and writes to disk."""
@@ -102,17 +102,16 @@ def gradient_port(act: Port) -> Port:
 
 
 def training_schedule(plan: Plan, samples: int) -> Lowered:
-    """The plan's schedule for a batch of `samples`, lowered."""
-    return lower(_schedule(plan, -(-samples // plan.micro_batch)))
+    """The plan's schedule for a batch of `samples`, checked and lowered. Raises ScheduleError."""
+    limits = [stage.in_flight for stage in plan.stages]
+    made = SCHEDULES[plan.schedule](len(plan.stages), -(-samples // plan.micro_batch), limits)
+    check(made)
+    return lower(made)
 
 
 def forward_schedule(plan: Plan, samples: int, targets: bool) -> Lowered:
-    """Forwards only: with targets to evaluate, without to predict."""
+    """Forwards only: with targets to evaluate, without to predict. Checked and lowered. Raises ScheduleError."""
     limits = [stage.in_flight for stage in plan.stages]
     made = forward(len(plan.stages), -(-samples // plan.micro_batch), limits)
+    check(made, targets=targets, outputs=not targets)
     return lower(made, targets=targets, outputs=not targets)
-
-
-def _schedule(plan: Plan, micros: int) -> Schedule:
-    limits = [stage.in_flight for stage in plan.stages]
-    return SCHEDULES[plan.schedule](len(plan.stages), micros, limits)

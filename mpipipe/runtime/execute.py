@@ -35,7 +35,7 @@ def make_program(
     """Bind graphs to functions: each lane says how a task, and how a message, of it is done."""
     actions: list[Action] = []
     needs: list[int] = []
-    users: list[list[int]] = []
+    users: list[list[int]] = [[] for graph, _, _ in lanes for _ in graph]
     tasks: list[Task | None] = []
     messages: list[Callable[[], Any] | None] = []
     for graph, task_of, message_of in lanes:
@@ -47,7 +47,6 @@ def make_program(
             tasks.append(task_of(node) if node.computes else None)
             messages.append(None if node.computes else message_of(node))
             actions.append(node.action)
-            users.append([])
     return Program(tuple(actions), tuple(needs), tuple(map(tuple, users)), tuple(tasks), tuple(messages))
 
 

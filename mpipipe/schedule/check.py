@@ -56,9 +56,10 @@ def _check_lane(lane: Lane, micros: int, limit: int) -> None:
 
 def _check_live(schedule: Schedule, targets: bool, outputs: bool) -> None:
     stages = len(schedule.lanes)
-    held = [max(1, peaks(_split(lane))[1]) for lane in schedule.lanes]
+    held = [max(1, peaks(lane)[1]) for lane in schedule.lanes]
     graphs = whole_graph(lower(schedule, targets, outputs), schedule.in_flight, held, [1] * stages, 1)
     result = simulate(graphs, [{}] * len(graphs), [1] * len(graphs), strict=True)
     if result.stuck:
-        names = [f"stage {lane} {graphs[lane][i].action}" for lane, i in result.stuck if lane < stages]
-        raise ScheduleError(f"schedule {schedule.name} never ends: {', '.join(names[:8])} wait for ever\n{schedule}")
+        first = {lane: graphs[lane][i].action for lane, i in reversed(result.stuck) if lane < stages}
+        names = ", ".join(f"stage {lane} at {first[lane]}" for lane in sorted(first))
+        raise ScheduleError(f"schedule {schedule.name} never ends, each waits for another: {names}\n{schedule}")

@@ -1,13 +1,12 @@
 """Schedules as pictures: a text grid and an SVG, both from a simulation. One row a stage, time to the right."""
 
-from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from mpipipe.schedule.actions import Kind, Schedule
 from mpipipe.schedule.graph import whole_graph
 from mpipipe.schedule.lower import lower
 from mpipipe.schedule.peaks import peaks
-from mpipipe.schedule.simulate import Simulation, simulate
+from mpipipe.schedule.simulate import Simulation, Span, simulate
 
 COLOURS = {Kind.F: "#4e79a7", Kind.I: "#59a14f", Kind.W: "#f28e2b"}
 NAMES = {Kind.F: "F, forward", Kind.I: "I, gradient of the input", Kind.W: "W, gradient of the weights"}
@@ -64,10 +63,10 @@ def draw_svg(schedule: Schedule, result: Simulation | None = None) -> str:
     return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>", ""])
 
 
-def _cell(x: float, y: float, span: object, scale: float, row: int) -> Sequence[str]:
-    action, start, end = span.action, span.start_s, span.end_s  # type: ignore[attr-defined]
-    width = (end - start) * scale
-    box = _box(x, y, max(width - 1, 0.5), row - 4, COLOURS[action.kind], f"{action}: {start:.4g} to {end:.4g}")
+def _cell(x: float, y: float, span: Span, scale: float, row: int) -> list[str]:
+    action, width = span.action, (span.end_s - span.start_s) * scale
+    title = f"{action}: {span.start_s:.4g} to {span.end_s:.4g}"
+    box = _box(x, y, max(width - 1, 0.5), row - 4, COLOURS[action.kind], title)
     return [box, _text(x + 3, y + 15, str(action.micro), 10, "white")] if width > 14 else [box]
 
 

@@ -32,33 +32,36 @@ Graph = tuple[Node, ...]
 
 def stage_graph(lane: Lane, in_flight: int, gradients: int, parts: int) -> Graph:
     """The graph of one stage's lane, with `parts` tasks in each W (0: no weights)."""
-    places: dict[tuple[Kind, int], list[int]] = {}
+    places: dict[tuple[Kind, int], range] = {}
+    count = 0
+    for action in lane:
+        tasks = parts if action.kind == Kind.W else 1
+        places[action.kind, action.micro] = range(count, count + tasks)
+        if not tasks and (Kind.I, action.micro) in places:
+            # A W without tasks ends when its I ends.
+            places[Kind.W, action.micro] = places[Kind.I, action.micro]
+        count += tasks
     nodes: list[Node] = []
     trains = any(action.kind == Kind.W for action in lane)
     for action in lane:
+        # What is needed may stand later in the lane: gpipe's F1 waits for W0 where there is room for one micro-batch.
         wanted = _needs(action, in_flight, gradients, trains)
         common = [place for need in wanted for place in places.get(need, ())]
-        before = places.get((Kind.W, action.micro - 1), []) if action.kind == Kind.W else []
-        here = places.setdefault((action.kind, action.micro), [])
+        before = places.get((Kind.W, action.micro - 1), range(0)) if action.kind == Kind.W else range(0)
         for part in range(parts if action.kind == Kind.W else 1):
-            here.append(len(nodes))
-            nodes.append(Node(action, part, tuple(common + before[part : part + 1])))
-        if not here:
-            # A W without tasks ends when what it would wait for ends.
-            here.extend(common)
+            nodes.append(Node(action, part, (*common, *before[part : part + 1])))
     return tuple(nodes)
 
 
 def _needs(action: Action, in_flight: int, gradients: int, trains: bool) -> list[tuple[Kind, int]]:
     micro, slot, held = action.micro, action.micro - in_flight, action.micro - gradients
-    freed = [(Kind.W, slot)] if trains else [(Kind.F, slot), (Kind.SEND_ACT, slot), (Kind.SEND_OUT, slot)]
     match action.kind:
         case Kind.RECV_ACT | Kind.RECV_TARGET:
-            return freed
+            return [(Kind.W if trains else Kind.F, slot)]
         case Kind.F:
-            return [(Kind.RECV_ACT, micro), (Kind.RECV_TARGET, micro), (Kind.SEND_ACT, slot), *freed]
+            return [(Kind.RECV_ACT, micro), (Kind.RECV_TARGET, micro), (Kind.SEND_ACT, slot), (Kind.SEND_OUT, slot)]
         case Kind.RECV_GRAD:
-            return [(Kind.W, held), (Kind.SEND_GRAD, held)]
+            return [(Kind.W, held)]
         case Kind.I:
             return [(Kind.F, micro), (Kind.RECV_GRAD, micro), (Kind.W, held), (Kind.SEND_GRAD, held)]
         case Kind.W:

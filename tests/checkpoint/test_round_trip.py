@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -148,6 +149,15 @@ def test_writing_replaces_what_stood_there_and_leaves_nothing_else(tmp_path):
     assert names(tmp_path) == ["step-00000003.h5"]
     with open_checkpoint(path) as checkpoint:
         assert bits(checkpoint.read(PIECES[0])) == bits(others[0])
+
+
+def test_it_is_synced_before_it_has_its_name(tmp_path, monkeypatch):
+    done, replace_ = [], Path.replace
+    monkeypatch.setattr(os, "fsync", lambda number: done.append(Path(os.readlink(f"/proc/self/fd/{number}")).name))
+    monkeypatch.setattr(Path, "replace", lambda path, to: done.append("renamed") or replace_(path, to))
+    path = write(tmp_path / "step-00000003.h5")
+    assert done == ["step-00000003.tmp", "renamed", tmp_path.name]
+    verify(path)
 
 
 def test_until_it_is_finished_it_is_not_there(tmp_path):

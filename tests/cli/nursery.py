@@ -1,8 +1,9 @@
 """A process that has loaded mpipipe once, and runs each command that it is asked for in a child of its own.
 
 A child is as good as a new process: it starts MPI itself, has its own streams and signals, and ends as Python ends.
-Only the loading is saved, most of the measuring of the host, and, unless it is asked for, the picture. Asked by lines
-of JSON on standard input; tells the child's number, and then its exit status, by lines on standard output.
+Only the loading is saved, most of the measuring of the host, waiting for the disk to sync, and, unless it is asked for,
+the picture. Asked by lines of JSON on standard input; tells the child's number, and then its exit status, by lines on
+standard output.
 """
 
 import gc
@@ -37,6 +38,7 @@ def main() -> int:
 
     survey.measure_rates = plans.measure_rates = lambda: measure_rates(0.01)
     importlib.util.find_spec("mpi4py.MPI")  # loads the MPI library and starts nothing
+    os.fsync = lambda descriptor: None
     gc.freeze()  # what is loaded need not be looked through at each end
     for line in sys.stdin:
         wish = json.loads(line)

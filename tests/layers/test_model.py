@@ -93,7 +93,7 @@ def test_costs_of_a_small_model_by_hand():
 
     assert last.forward == Work(2 * 8 * 3 * 10, (3 + 10 * 3) * 10)  # the product, the bias, the loss's ten passes
     assert last.grad_input == Work(2 * 8 * 3 * 10, 3 * 3 * 10)
-    assert last.saved_bytes == (3 + 3) * 10 * 4  # y, and the loss's probabilities
+    assert last.saved_bytes == (3 + 3) * 10 * 4 + 10 * 8  # y, the loss's probabilities, and the labels
     assert last.state_bytes == 2 * (8 * 3 + 3) * 4
 
 
