@@ -92,10 +92,11 @@ class Conductor:
 
     def predict(self, rows: Array, feed: Feed) -> Array:
         """Outputs (n, *shape) of at most a batch of rows; valid until the next call."""
-        if len(self.member.sink) < len(rows):
-            self.member.sink = np.empty((self.crew.plan.batch, *self.crew.model.shapes[-1]), np.float32)
+        programs = self.member.programs
+        if len(programs.sink) < len(rows):
+            programs.sink = np.empty((self.crew.plan.batch, *self.crew.model.shapes[-1]), np.float32)
         self._forward(Order(What.PREDICT, samples=len(rows)), rows, feed, targets=False)
-        return self.member.sink[: len(rows)]
+        return programs.sink[: len(rows)]
 
     def _forward(self, order: Order, rows: Array, feed: Feed, targets: bool) -> list[Report]:
         self._begin(order, rows, feed, targets)

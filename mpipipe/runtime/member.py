@@ -1,35 +1,26 @@
 """One rank at work: it takes orders from rank 0, and does its part of each batch by its program.
 
-A member has a stage (unless it is idle), and on rank 0 also the source and the sink. Programs are made once for every
-size of batch: a full one, and the smaller last one of an epoch.
+A member has a stage, unless it is idle, and on rank 0 the source of the samples.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mpipipe.checkpoint import pieces
 from mpipipe.errors import MpipipeError
-from mpipipe.layers import Array, Scratch, Update
-from mpipipe.runtime.crew import (
-    CONDUCTOR,
-    Crew,
-    forward_schedule,
-    gradient_port,
-    ports_of,
-    training_schedule,
-)
-from mpipipe.runtime.execute import Program, execute, make_program
+from mpipipe.layers import Update
+from mpipipe.runtime.crew import CONDUCTOR, Crew
+from mpipipe.runtime.execute import execute
 from mpipipe.runtime.messages import Patience, Tag, Transport, wait_all
 from mpipipe.runtime.orders import HEAD_SIZE, ORDER_SIZE, Order, What, report_array, unpack_order
+from mpipipe.runtime.programs import Programs
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import NonFiniteLossError, Now, Stage
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
-from mpipipe.schedule import Graph, Kind, Lowered, Node, sink_graph, source_graph, stage_graph
 
 
 class ActionError(MpipipeError):
@@ -49,15 +40,13 @@ class Overruled(Interruption):
 
 
 class Member:
-    """See the module. `source` and `sink` are rank 0's."""
+    """See the module. `source` is rank 0's."""
 
     def __init__(
         self, crew: Crew, transport: Transport, work: WorkQueue, stage: Stage | None, source: Source | None
     ) -> None:
         self.crew, self.transport, self.work, self.stage, self.source = crew, transport, work, stage, source
-        self.ports = ports_of(crew)
-        self.sink: Array = np.empty((0, *crew.model.shapes[-1]), np.float32)
-        self.programs: dict[tuple[What, int], Program] = {}
+        self.programs = Programs(crew, transport, stage, source)
         self.report = report_array(len(stage.layers) if stage else 0)
         self.norm = np.zeros(1)
         self.saving: list[Any] = []
@@ -136,11 +125,11 @@ class Member:
         if self.stage is not None:
             self.stage.begin(Now(order.samples, order.step if order.what == What.TRAIN else None))
         try:
-            execute(self._program(order), self.work, self.transport, self.idle, self.patience(self._where()))
+            execute(self.programs.of(order), self.work, self.transport, self.idle, self.patience(self._where()))
         except TaskError as error:
             if isinstance(error.__cause__, NonFiniteLossError):
                 return error.__cause__.micro
-            action = self._program(order).actions[error.key]
+            action = self.programs.of(order).actions[error.key]
             raise ActionError(f"{self._where()}, action {action}") from error.__cause__
         if self.stage is not None and order.what == What.TRAIN:
             self.finish_saving()  # a checkpoint under way takes the weights as they are: update must not come before
@@ -221,84 +210,3 @@ class Member:
             request = self.transport.send(self.report, CONDUCTOR, Tag.REPORT.of(1))
             if self.crew.rank != CONDUCTOR:
                 self.wait([request], "sending a diagnosis")
-
-    # ---- programs -----------------------------------------------------------------------------------------------
-
-    def _program(self, order: Order) -> Program:
-        key = (order.what, order.samples)
-        if key not in self.programs:
-            self.programs[key] = self._make_program(order)
-        return self.programs[key]
-
-    def _make_program(self, order: Order) -> Program:
-        plan = self.crew.plan
-        if order.what == What.TRAIN:
-            lowered = training_schedule(plan, order.samples)
-        else:
-            lowered = forward_schedule(plan, order.samples, targets=order.what == What.EVALUATE)
-        lanes: list[tuple[Graph, Callable[[Node], Task], Callable[[Node], Callable[[], Any]]]] = []
-        if self.source is not None:
-            slots = len(self.source.features)
-            lanes.append((source_graph(lowered.source, slots), self._source_task, self._source_message))
-            lanes.append((sink_graph(lowered.sink), self._source_task, self._sink_message))
-        if self.stage is not None:
-            lanes.append((self._stage_graph(lowered), partial(self._stage_task, order.what), self._stage_message))
-        return make_program(lanes)
-
-    def _stage_graph(self, lowered: Lowered) -> Graph:
-        stage, index = self.stage, self.crew.stage
-        assert stage is not None and index is not None
-        return stage_graph(lowered.lanes[index], len(stage.slots), len(stage.gradient_slots), len(stage.parts))
-
-    def _stage_task(self, what: What, node: Node) -> Task:
-        stage, micro = self.stage, node.action.micro
-        assert stage is not None
-        match node.action.kind:
-            case Kind.F if stage.is_last and what != What.PREDICT:
-                return partial(_forward_and_loss, stage, micro)
-            case Kind.F:
-                return partial(stage.forward, micro)
-            case Kind.I:
-                return partial(stage.grad_input, micro)
-            case _:
-                return partial(stage.grad_weight, micro, node.part)
-
-    def _stage_message(self, node: Node) -> Callable[[], Any]:
-        stage, ports, link, micro = self.stage, self.ports, self.transport, node.action.micro
-        assert stage is not None
-        match node.action.kind:
-            case Kind.RECV_ACT:
-                return lambda: ports.act_in.receive(link, stage.slot(micro).acts[0], micro)
-            case Kind.RECV_TARGET:
-                return lambda: ports.target_in.receive(link, stage.slot(micro).target, micro)
-            case Kind.SEND_ACT:
-                return lambda: ports.act_out.send(link, stage.slot(micro).acts[-1], micro)
-            case Kind.SEND_OUT:
-                return lambda: ports.out.send(link, stage.slot(micro).acts[-1], micro)
-            case Kind.RECV_GRAD:
-                port = gradient_port(ports.act_out)
-                return lambda: port.receive(link, stage.gradient_slot(micro).grads[-1], micro)
-            case _:
-                back = gradient_port(ports.act_in)
-                return lambda: back.send(link, stage.gradient_slot(micro).grads[0], micro)
-
-    def _source_task(self, node: Node) -> Task:
-        assert self.source is not None
-        return partial(self.source.load, node.action.micro)
-
-    def _source_message(self, node: Node) -> Callable[[], Any]:
-        source, ports, link, micro = self.source, self.ports, self.transport, node.action.micro
-        assert source is not None
-        if node.action.kind == Kind.SEND_DATA:
-            return lambda: ports.data_out.send(link, source.x(micro), micro)
-        return lambda: ports.target_out.send(link, source.t(micro), micro)
-
-    def _sink_message(self, node: Node) -> Callable[[], Any]:
-        rows, micro = self.crew.plan.micro_batch, node.action.micro
-        place = slice(micro * rows, (micro + 1) * rows)
-        return lambda: self.ports.out_in.receive(self.transport, self.sink[place], micro)
-
-
-def _forward_and_loss(stage: Stage, micro: int, scratch: Scratch) -> None:
-    stage.forward(micro, scratch)
-    stage.measure_loss(micro, scratch)
