@@ -10,7 +10,7 @@ from pathlib import Path
 from mpipipe.checkpoint import verify
 from mpipipe.errors import CheckpointError
 
-BLOCK = 512
+TEXT = 100
 
 
 def notices(path: Path) -> bool:
@@ -23,10 +23,10 @@ def notices(path: Path) -> bool:
 
 
 def flips(path: Path, content: bytes):
-    """Every bit of the user block and one of every byte behind it."""
+    """Every bit of the text that a file begins with, and one of every byte behind it."""
     with path.open("r+b", buffering=0) as file:
         for offset, byte in enumerate(content):
-            for bit in range(8) if offset < BLOCK else [offset % 8]:
+            for bit in range(8) if offset < TEXT else [offset % 8]:
                 file.seek(offset)
                 file.write(bytes([byte ^ (1 << bit)]))
                 yield f"bit {bit} of byte {offset}"

@@ -5,6 +5,7 @@ import time
 import h5py
 
 from mpipipe.checkpoint import Writer
+from mpipipe.data import Part
 from mpipipe.runtime.workqueue import WorkQueue
 
 
@@ -29,3 +30,14 @@ def slow_take():
         return key
 
     whole, WorkQueue.take = WorkQueue.take, take
+
+
+def slow_read():
+    """A worker takes a while to read a micro-batch, with HDF5's lock held."""
+
+    def fill(self, rows, x):
+        with h5py._objects.phil:
+            time.sleep(0.3)
+        whole(self, rows, x)
+
+    whole, Part.fill = Part.fill, fill

@@ -64,8 +64,9 @@ def test_interrupted_while_saving(desk):
     assert checkpoints(desk.folder / "run") == []
 
 
-def test_interrupted_before_a_task_is_counted(desk):
-    child = begin(desk, rows=0, mishap="slow_take")
+@pytest.mark.parametrize("mishap", ["slow_take", "slow_read"])
+def test_interrupted_while_workers_work(desk, mishap):
+    child = begin(desk, rows=0, mishap=mishap)
     time.sleep(0.5)
     interrupt(desk, child)
 

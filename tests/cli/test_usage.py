@@ -70,8 +70,8 @@ def refused(capsys, *arguments):
         (("train", "a", "b", "c"), "c"),
         (("train", "--bogus"), "--bogus"),
         (("train", "--threads"), "--threads"),
-        (("predict", "one.h5"), ""),
-        (("inspect",), ""),
+        (("predict", "one.h5"), "one.h5"),
+        (("inspect",), "an argument is missing"),
         (("inspect", "a.h5", "--threads", "1"), "--threads"),
         (("schedule", "--quiet"), "--quiet"),
         (("plan", "--resume"), "--resume"),
@@ -137,3 +137,12 @@ def test_the_version(capsys):
         cli.main(["--version"])
     assert not ended.value.code
     assert capsys.readouterr().out.strip() == mpipipe.__version__
+
+
+def test_an_interrupt_outside_of_a_run(capsys, monkeypatch):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "schedule", interrupted)
+    assert cli.main(["schedule"]) == 130
+    assert capsys.readouterr() == ("", "mpipipe: interrupted\n")

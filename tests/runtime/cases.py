@@ -59,7 +59,7 @@ def make_case(
     count: int = 20,
     slots: int = 2,
     part_flops: float = 0.0,
-    stall_s: float = 20.0,
+    stall_s: float = 8.0,
     **train: Any,
 ) -> Case:
     """Stages cut before each layer of `cuts`, stage s on rank `order[s]`; numbers may differ for each stage."""

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from mpipipe.runtime.messages import Tag
@@ -38,7 +38,7 @@ def sleepy(rank, seed=0, most_s=2e-3):
 
 
 @given(cases(), st.integers(0, 2**32), st.integers(0, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 def test_any_run_in_a_hostile_world_has_the_same_bits(case, seed, slow):
     history = straight(case)
     assume(np.isfinite(history.numbers).all())

@@ -32,6 +32,19 @@ def test_in_any_order_everything_ends_and_no_micro_batch_meets_another_in_an_arr
     Replay(made, slots, gradients, source, random.Random(seed)).run()
 
 
+@given(schedules(), st.data(), st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None)
+def test_with_less_room_than_the_lane_asks_for_actions_wait_and_still_end(schedule, data, seed):
+    """A micro-batch waits only for those before it, so one slot is enough wherever order is but a preference."""
+    stages = len(schedule.lanes)
+    slots, gradients, parts = (
+        data.draw(st.lists(st.integers(least, 4), min_size=stages, max_size=stages)) for least in (1, 1, 0)
+    )
+    targets = schedule.name != "forward"
+    made = whole_graph(lower(schedule, targets, not targets), slots, gradients, parts, 1)
+    Replay(made, slots, gradients, 1, random.Random(seed)).run()
+
+
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
 def test_outputs_of_training_are_not_overwritten_on_their_way(stages, micros, seed):
