@@ -8,7 +8,8 @@ from mpipipe.job import Job
 from mpipipe.layers import Model
 from mpipipe.plan import Plan, StagePlan
 from mpipipe.runtime.messages import Port, Tag, port
-from mpipipe.runtime.stage import DTYPE, Share
+from mpipipe.runtime.slots import DTYPE
+from mpipipe.runtime.stage import Share
 from mpipipe.schedule import SCHEDULES, Lowered, check, forward, lower
 
 CONDUCTOR = 0

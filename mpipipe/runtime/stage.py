@@ -18,9 +18,7 @@ from mpipipe.layers import (
     Model,
     Scratch,
     Tile,
-    Tree,
     Update,
-    first_rows,
     leaves,
     make_tree,
     square_sum,
@@ -29,9 +27,9 @@ from mpipipe.layers import (
     update_weight,
 )
 from mpipipe.layers.optimizers import STATE
+from mpipipe.runtime.slots import DTYPE, GradientSlot, Slot, make_gradient_slot, make_slot
 from mpipipe.runtime.workqueue import Task
 
-DTYPE = np.dtype(np.float32)
 PART_FLOPS = 8e6
 """Tiles of W are put together to tasks of at least this much work; it changes no bit, since each tile stays itself."""
 
@@ -42,24 +40,6 @@ class NonFiniteLossError(Exception):
     def __init__(self, micro: int) -> None:
         super().__init__(f"the loss of micro-batch {micro} is not finite")
         self.micro = micro
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Arrays of one micro-batch in flight: input and outputs of all layers, what F saves, the target."""
-
-    acts: tuple[Array, ...]
-    saved: tuple[Tree, ...]
-    target: Array
-    loss_saved: Tree
-
-
-@dataclass(frozen=True)
-class GradientSlot:
-    """Arrays of one micro-batch between I and W: gradients by input and outputs, what I holds for W."""
-
-    grads: tuple[Array, ...]
-    held: tuple[Tree, ...]
 
 
 @dataclass(frozen=True)
@@ -103,8 +83,10 @@ class Stage:
             {path: {name: touched(w.shape, DTYPE) for name in STATE[share.optimizer]} for path, w in leaves(tree)}
             for tree in self.weights
         ]
-        self.slots = [self._make_slot() for _ in range(share.in_flight)]
-        self.gradient_slots = [self._make_gradient_slot() for _ in range(share.gradients * trains)]
+        rows, loss = share.micro_batch, self.model.loss if self.is_last else None
+        self.slots = [make_slot(self.layers, self.shapes, rows, loss) for _ in range(share.in_flight)]
+        held = share.gradients if trains else 0
+        self.gradient_slots = [make_gradient_slot(self.layers, self.shapes, rows) for _ in range(held)]
         self.views: dict[tuple[int, int], Slot] = {}
         self.gradient_views: dict[tuple[int, int], GradientSlot] = {}
         self.parts = self._group_tiles()
@@ -114,23 +96,6 @@ class Stage:
 
     def _each(self) -> list[tuple[Layer, tuple[int, ...]]]:
         return list(zip(self.layers, self.shapes, strict=False))
-
-    def _make_slot(self) -> Slot:
-        rows, loss, out = self.share.micro_batch, self.model.loss, self.shapes[-1]
-        target_shape = loss.target_shape(out) if self.is_last else (0,)
-        return Slot(
-            tuple(touched((rows, *shape), DTYPE) for shape in self.shapes),
-            tuple(make_tree(layer.saved(at), DTYPE, rows) for layer, at in self._each()),
-            touched((rows, *target_shape), np.int64 if loss.labels else DTYPE),
-            make_tree(loss.saved(out), DTYPE, rows) if self.is_last else {},
-        )
-
-    def _make_gradient_slot(self) -> GradientSlot:
-        rows = self.share.micro_batch
-        return GradientSlot(
-            tuple(touched((rows, *shape), DTYPE) for shape in self.shapes),
-            tuple(make_tree(layer.held(at), DTYPE, rows) for layer, at in self._each()),
-        )
 
     def _group_tiles(self) -> list[list[tuple[int, Tile]]]:
         groups: list[list[tuple[int, Tile]]] = []
@@ -180,23 +145,14 @@ class Stage:
         """The arrays of a micro-batch, cut to its rows."""
         index, rows = micro % len(self.slots), self.rows(micro)
         if (index, rows) not in self.views:
-            slot = self.slots[index]
-            self.views[index, rows] = Slot(
-                tuple(array[:rows] for array in slot.acts),
-                tuple(first_rows(tree, rows) for tree in slot.saved),
-                slot.target[:rows],
-                first_rows(slot.loss_saved, rows),
-            )
+            self.views[index, rows] = self.slots[index].cut(rows)
         return self.views[index, rows]
 
     def gradient_slot(self, micro: int) -> GradientSlot:
         """The gradient arrays of a micro-batch, cut to its rows."""
         index, rows = micro % len(self.gradient_slots), self.rows(micro)
         if (index, rows) not in self.gradient_views:
-            slot = self.gradient_slots[index]
-            self.gradient_views[index, rows] = GradientSlot(
-                tuple(array[:rows] for array in slot.grads), tuple(first_rows(tree, rows) for tree in slot.held)
-            )
+            self.gradient_views[index, rows] = self.gradient_slots[index].cut(rows)
         return self.gradient_views[index, rows]
 
     def forward(self, micro: int, scratch: Scratch) -> None:
