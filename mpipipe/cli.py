@@ -29,7 +29,7 @@ Arguments:
 Options:
   --resume         Go on from the newest good checkpoint of the run in --out DIR (without --out: of the newest run of
                    JOB under results/), or from CHECKPOINT, on any number of ranks. Without JOB, the job is the
-                   checkpoint's own.
+                   checkpoint's own. Results go to the run's folder, or to a new one if CHECKPOINT lies outside any.
   --set KEY=VALUE  Set a key of the job, such as --set train.epochs=3; may be given many times.
   --data DATA      Name of a shipped set (digits), a folder in IDX format, or a .npz, .h5 or .csv file; stands
                    for the key data.path.
@@ -51,9 +51,10 @@ Options:
   --version        Show the version.
 
 Every command runs under mpirun and, as one rank, without it; inspect, plan and schedule need no MPI.
-Exit status: 0; 1 for a fault (or a difference); 2 for what the user can mend, said in one line.
+Exit status: 0; 1 for a fault (or a difference); 2 for what the user can mend, said in one line; 130 when interrupted.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ from typing import Any
 from docopt import DocoptExit, docopt
 
 import mpipipe
-from mpipipe.errors import MpipipeError, UserError
+from mpipipe.errors import InterruptedRunError, MpipipeError, UserError
 from mpipipe.launcher import launched_rank
 
 Arguments = dict[str, Any]
@@ -72,13 +73,22 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments = docopt(__doc__ or "", argv, default_help=True, version=mpipipe.__version__)
     except DocoptExit as wrong:
-        print(_usage_error(wrong), file=sys.stderr)
+        _tell(_usage_error(wrong))
         return 2
     try:
         return _dispatch(arguments)
     except MpipipeError as error:
-        print(f"mpipipe: error: {error}", file=sys.stderr, flush=True)
+        _tell(f"mpipipe: error: {error}")
         return error.status
+    except KeyboardInterrupt:
+        _tell("mpipipe: interrupted")
+        return InterruptedRunError.status
+
+
+def _tell(text: str) -> None:
+    """A line on standard error, from one rank: what is said here all ranks would say alike."""
+    if not launched_rank():
+        print(text, file=sys.stderr, flush=True)
 
 
 def _dispatch(arguments: Arguments) -> int:
@@ -88,6 +98,9 @@ def _dispatch(arguments: Arguments) -> int:
 
 def _usage_error(wrong: DocoptExit) -> str:
     reason = str(wrong).splitlines()[0].strip()
+    if "unmatched" in reason:  # docopt names its own classes here
+        names = [name for name in re.findall("'([^']*)'", reason) if name not in COMMANDS]
+        reason = f"no place for {', '.join(names)}" if names else "an argument is missing"
     reason = "" if reason.lower().startswith("usage") else f" ({reason})"
     return f"mpipipe: error: the command line is not one of the usages{reason}; see: python -m mpipipe --help"
 
@@ -129,7 +142,7 @@ def _probe(arguments: Arguments) -> int:
 
 def _plan(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
-    from mpipipe.plans import PlanRequest, show_plan
+    from mpipipe.preview import PlanRequest, show_plan
     from mpipipe.probe import probe_and_plan
 
     request = PlanRequest(_request(arguments), arguments["--cluster"], arguments["--save"])
@@ -175,6 +188,8 @@ def _request(arguments: Arguments) -> Any:
     job, checkpoint = arguments["JOB"], arguments["CHECKPOINT"]
     if arguments["train"] and not arguments["--resume"] and checkpoint:
         raise UserError("train", f"a second argument, {checkpoint}", "JOB only", "to go on from it, add --resume")
+    if arguments["train"] and not arguments["--resume"] and job and job.endswith(".h5"):
+        raise UserError("train", f"a checkpoint, {job}", "a job", "to go on from it, add --resume")
     if arguments["train"] and arguments["--resume"] and job and checkpoint is None and job.endswith(".h5"):
         job, checkpoint = None, job
     return Request(
@@ -193,6 +208,6 @@ def _number(arguments: Arguments, option: str) -> int | None:
     text = arguments[option]
     if text is None:
         return None
-    if not text.isdigit():
-        raise UserError(option, f"'{text}'", "a whole number of 0 or more")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UserError(option, f"'{text}'", "a whole number from 0 to 999999999")
     return int(text)

@@ -6,6 +6,7 @@ above its traceback, and ends all ranks at once.
 
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from mpipipe.errors import InterruptedRunError, MpipipeError, UserError
 from mpipipe.launcher import last_word, under_open_mpi, undo_binding
+from mpipipe.runtime.collect import WRITER
 from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.signals import Signals
 from mpipipe.runtime.world import Stopped, World, open_world
@@ -45,6 +47,9 @@ def run_ranks(body: Body) -> int:
         status = error.status if isinstance(error, MpipipeError) else 1
         _abort(world, status)
     signals.calm()
+    if any(thread.name == WRITER for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(status)  # the interpreter's own end would wait for HDF5's lock, which that thread holds, for ever
     return status
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mpipipe.checkpoint import Checkpoint, open_checkpoint
 from mpipipe.enlist import Brief, enlist, only_evaluating
+from mpipipe.errors import UserError
 from mpipipe.job import Job, job_from_text
 from mpipipe.layers import Model, build_model, forward_only, layer_costs
 from mpipipe.plan import make_plan
@@ -54,7 +55,12 @@ def with_pipeline(
         if loaded is None:
             return serve(member)
         conductor = Conductor(member)
-        use(loaded, conductor)
+        try:
+            use(loaded, conductor)
+        except UserError as error:
+            world.told = True
+            conductor.stop(error.status)
+            raise
         conductor.stop(0)
         return 0
 

@@ -2,17 +2,17 @@
 
 import contextlib
 import csv
-import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
-from mpipipe.data import Part, check_finite, open_inputs
+from mpipipe.data import Part, Scaling, check_finite, open_inputs
 from mpipipe.inference import Loaded, with_pipeline
 from mpipipe.layers import Array
-from mpipipe.report import make_folder, show
+from mpipipe.report import make_folder, replacing, show, standard_output
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.world import World
 from mpipipe.start import Request, stored_scaling
@@ -21,6 +21,8 @@ from mpipipe.start import Request, stored_scaling
 def predict(world: World, request: Request, source: str) -> int:
     """The whole command, on every rank; the exit status. `--out DIR` writes DIR/predictions.csv."""
     part: Part | None = None
+    if not request.out:
+        request = replace(request, quiet=True)  # standard output is the predictions' alone
 
     def prepare(loaded: Loaded) -> None:
         nonlocal part
@@ -35,10 +37,10 @@ def predict(world: World, request: Request, source: str) -> int:
         with _destination(request) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(_header(loaded))
-            batch = loaded.job.train.batch
+            batch, scaling = loaded.job.train.batch, stored_scaling(loaded.checkpoint)
             for start in range(0, part.count, batch):
                 rows = np.arange(start, min(start + batch, part.count))
-                outputs = conductor.predict(rows, lambda r, x, t: _fill(loaded, part, r, x))
+                outputs = conductor.predict(rows, lambda r, x, t: _fill(scaling, part, r, x))
                 writer.writerows(_lines(loaded, start, outputs))
         if request.out:
             show(f"{part.count:,} predictions are in {Path(request.out) / 'predictions.csv'}", request.quiet)
@@ -46,17 +48,18 @@ def predict(world: World, request: Request, source: str) -> int:
     return with_pipeline(world, request, prepare, use)
 
 
-def _fill(loaded: Loaded, part: Part, rows: Array, x: Array) -> None:
+def _fill(scaling: Scaling, part: Part, rows: Array, x: Array) -> None:
     part.fill(rows, x)
-    stored_scaling(loaded.checkpoint).apply(x)
+    scaling.apply(x)
 
 
 @contextlib.contextmanager
 def _destination(request: Request) -> Iterator[TextIO]:
     if not request.out:
-        yield sys.stdout
+        with standard_output() as file:
+            yield file
         return
-    with (Path(request.out) / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+    with replacing(Path(request.out) / "predictions.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
         yield file
 
 

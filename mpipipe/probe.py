@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from mpipipe.plans import PlanRequest, show_plan
-from mpipipe.report import hosts_table, show
-from mpipipe.resources import save_cluster
+from mpipipe.preview import PlanRequest, show_plan
+from mpipipe.report import hosts_table, show, write_json
 from mpipipe.runtime.world import World
 from mpipipe.survey import survey, versions_notices
 
@@ -20,7 +19,7 @@ def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
         for notice in notices:
             show(f"notice: {notice}", quiet)
         if save:
-            save_cluster(cluster, Path(save))
+            write_json(Path(save), cluster)
         return 0
 
     status: int = world.share(tell)

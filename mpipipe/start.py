@@ -1,5 +1,6 @@
 """Where a run starts: anew from a job, or from a checkpoint; and the folder in which it leaves its results."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from mpipipe.checkpoint import (
     Position,
     compare_models,
     drop_temporary,
+    later_checkpoints,
     newest_good,
     open_checkpoint,
 )
@@ -65,7 +67,8 @@ class Start:
 
 def settings_of(request: Request) -> tuple[str, ...]:
     """`--set` and the options that stand for job keys, in one list."""
-    extra = [] if request.data is None else [f"data.path={request.data!r}"]
+    # A JSON string is a TOML string; Python's own quotes would leave a backslash to be read as one.
+    extra = [] if request.data is None else [f"data.path={json.dumps(request.data, ensure_ascii=False)}"]
     extra += [] if request.threads is None else [f"run.threads={request.threads}"]
     return (*request.sets, *extra)
 
@@ -76,13 +79,14 @@ def find_start(request: Request) -> Start:
         return Start(read_job(request.job or "digits", settings_of(request)), None, None)
     path, notices = _find_checkpoint(request)
     with open_checkpoint(path) as checkpoint:
-        text, where = checkpoint.facts.job, f"job of {path}"
+        text, where, step = checkpoint.facts.job, f"job of {path}", checkpoint.facts.position.step
     if request.job:
         job = read_job(request.job, settings_of(request))
     else:
         job = job_from_text(text, where, settings_of(request))
-    folder = Path(request.out) if request.out else path.parent.parent
-    return Start(job, path, folder, (*notices, *_changed(job_from_text(text, where), job)))
+    folder = Path(request.out) if request.out else _home(path)
+    notices += [*_changed(job_from_text(text, where), job), *_left_behind(folder, step)]
+    return Start(job, path, folder, tuple(notices))
 
 
 def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
@@ -100,6 +104,14 @@ def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
         scaling = stored_scaling(stored)
     check_finite(data.validation, where)
     return Samples(data, scaling)
+
+
+def check_position(position: Position, samples: Samples, where: str) -> None:
+    """Raises DataError where the training part ends before the place where training goes on."""
+    count = samples.data.train.count
+    if position.offset > count:
+        needed = f"at least {position.offset}: so many of its epoch are behind the checkpoint"
+        raise DataError(where, f"{count} training samples", needed, "give the data that it was trained on")
 
 
 def check_targets(data: DataSet, model: Model, where: str) -> None:
@@ -153,13 +165,30 @@ def _find_checkpoint(request: Request) -> tuple[Path, list[str]]:
     if request.out:
         folder = existing_folder(request.out)
     else:
-        name = read_job(request.job or "digits").name
+        name = read_job(request.job or "digits", settings_of(request)).name
         latest = latest_folder(name)
         if latest is None:
             found = f"no run of job '{name}' with a checkpoint"
             raise CheckpointError("results", found, "one to resume", "name its folder by --out, or its checkpoint")
         folder = latest
     return newest_good(folder.checkpoints)
+
+
+def _home(path: Path) -> Path | None:
+    """The folder of the run that a checkpoint lies in; None where it lies in none."""
+    for place in (path, path.absolute()):
+        folder = RunFolder(place.parent.parent)
+        if place.parent.name == folder.checkpoints.name and folder.job.exists():
+            return folder.path
+    return None
+
+
+def _left_behind(folder: Path | None, step: int) -> list[str]:
+    later = later_checkpoints(RunFolder(folder).checkpoints, step) if folder else []
+    if not later:
+        return []
+    names = ", ".join(path.name for path in later)
+    return [f"going on from step {step}, in {folder}: {names} will be removed once a new checkpoint is saved"]
 
 
 def _changed(before: Job, after: Job) -> list[str]:
@@ -171,7 +200,8 @@ def _changed(before: Job, after: Job) -> list[str]:
             f"'{after.train.optimizer}', but the checkpoint has the state of '{before.train.optimizer}'",
             "the same optimizer",
         )
-    if not changed:
+    names = [f"train.{key}" for key in changed]
+    names += [key for key in ("model", "data") if getattr(before, key) != getattr(after, key)]
+    if not names:
         return []
-    names = ", ".join(f"train.{key}" for key in changed)
-    return [f"{names} changed since the checkpoint: the result will differ from an uninterrupted run"]
+    return [f"{', '.join(names)} changed since the checkpoint: the result will differ from an uninterrupted run"]

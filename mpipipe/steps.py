@@ -179,8 +179,10 @@ class Steps:
 
     def note_saved(self) -> None:
         """Tell of checkpoints that are whole now, and drop the oldest."""
-        for path in self.conductor.saved_paths():
-            self.newest = path
+        saved = self.conductor.saved_paths()
+        for path in saved:
             seconds = time.monotonic() - self.saved_at
             self.bar.note(f"saved {path} ({human_bytes(path.stat().st_size)} in {human_seconds(seconds)})")
-            drop_old(path.parent, self.run.job.run.keep)
+        if saved:
+            self.newest = saved[-1]
+            drop_old(self.newest.parent, self.run.job.run.keep, self.newest)

@@ -8,6 +8,7 @@ from mpipipe.checkpoint import (
     Checkpoint,
     compare_models,
     drop_temporary,
+    list_checkpoints,
     open_checkpoint,
 )
 from mpipipe.enlist import Brief, enlist
@@ -38,6 +39,7 @@ from mpipipe.start import (
     Request,
     Samples,
     Start,
+    check_position,
     check_targets,
     find_start,
     open_folder,
@@ -66,6 +68,10 @@ def train(world: World, request: Request, signals: Signals) -> int:
         except UserError as error:
             world.told = True
             conductor.stop(error.status)
+            raise
+        except BaseException:
+            conductor.abandon_save()
+            drop_temporary(lead.run.folder.checkpoints)
             raise
         conductor.stop(status)
         return status
@@ -103,6 +109,7 @@ class Lead:
         check_targets(samples.data, model, job.data.path)
         if self.stored is not None:
             compare_models(self.stored.shapes, model, str(self.stored.path))
+            check_position(start_position(self.stored), samples, job.data.path)
         plan = make_plan(layer_costs(model, job.train), cluster, job)
         show(plan_table(plan), quiet)
         for line in plan_text(plan):
@@ -134,8 +141,9 @@ def _conduct(run: Run, conductor: Conductor, signals: Signals) -> int:
 
 
 def _interrupted(run: Run, steps: Steps) -> str:
-    drop_temporary(run.folder.checkpoints)
-    kept = f"the newest checkpoint is {steps.newest}" if steps.newest else "no checkpoint had been written by this run"
+    steps.conductor.abandon_save()
+    every = list_checkpoints(run.folder.checkpoints)
+    kept = f"the newest checkpoint is {every[-1]}" if every else "no checkpoint had been written"
     return f"interrupted after step {steps.position.step}; {kept}"
 
 

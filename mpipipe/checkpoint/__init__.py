@@ -3,7 +3,14 @@
 from mpipipe.checkpoint.inspect import Difference, Entry, Stats, compare, describe
 from mpipipe.checkpoint.layout import DataFacts, Facts, Piece, Position, compare_models, pieces
 from mpipipe.checkpoint.read import Checkpoint, open_checkpoint, verify
-from mpipipe.checkpoint.store import checkpoint_path, drop_old, drop_temporary, list_checkpoints, newest_good
+from mpipipe.checkpoint.store import (
+    checkpoint_path,
+    drop_old,
+    drop_temporary,
+    later_checkpoints,
+    list_checkpoints,
+    newest_good,
+)
 from mpipipe.checkpoint.write import Writer
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "describe",
     "drop_old",
     "drop_temporary",
+    "later_checkpoints",
     "list_checkpoints",
     "newest_good",
     "open_checkpoint",

@@ -91,6 +91,6 @@ def _compare_arrays(place: str, here: Array, there: Array) -> Iterator[Differenc
     count = int(np.count_nonzero(differs))
     if count:
         with np.errstate(invalid="ignore", over="ignore"):
-            gap = np.abs(np.asarray(here, np.float64) - np.asarray(there, np.float64))
-        largest = float(np.max(np.nan_to_num(gap, nan=np.inf)))
+            gap = np.abs(np.atleast_1d(here)[differs].astype(np.float64) - np.atleast_1d(there)[differs])
+        largest = float(np.max(np.where(np.isnan(gap), np.inf, gap)))
         yield Difference(place, f"{count:,} of {here.size:,} elements differ", count, largest)

@@ -17,8 +17,11 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """All checkpoints of a folder, oldest step first."""
-    found = [(int(match[1]), path) for path in folder.glob("step-*.h5") if (match := NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    return sorted((path for path in folder.glob("step-*.h5") if NAME.fullmatch(path.name)), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
 
 
 def newest_good(folder: Path) -> tuple[Path, list[str]]:
@@ -35,9 +38,16 @@ def newest_good(folder: Path) -> tuple[Path, list[str]]:
     raise CheckpointError(str(folder), found, "one that train wrote", "start without --resume, or name one")
 
 
-def drop_old(folder: Path, keep: int) -> None:
-    """Remove all but the last `keep` checkpoints."""
-    for path in list_checkpoints(folder)[:-keep]:
+def later_checkpoints(folder: Path, step: int) -> list[Path]:
+    """Those of later steps: what is left of a run that was gone on with from an earlier one."""
+    return [path for path in list_checkpoints(folder) if _step(path) > step]
+
+
+def drop_old(folder: Path, keep: int, newest: Path | None = None) -> None:
+    """Remove all but the last `keep` checkpoints; with `newest`, of those up to it, and all that are later."""
+    every = list_checkpoints(folder)
+    end = every.index(newest) + 1 if newest in every else len(every)
+    for path in (*every[: max(0, end - keep)], *every[end:]):
         with contextlib.suppress(OSError):
             path.unlink()
 

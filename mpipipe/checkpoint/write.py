@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,6 +21,62 @@ SPARE = 1 << 16
 """Bytes that a file needs besides its arrays, at least."""
 
 
+class _Disk:
+    """The file under HDF5, which never sees a write fail: the first error is kept for `check`, and nothing is written
+    after it. For HDF5 crashes, then or when the process ends, once a write fails while it closes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("w+b", buffering=0)
+        self.error: OSError | None = None
+
+    def check(self) -> None:
+        """Raises the first error."""
+        if self.error is not None:
+            raise self.error
+
+    def write(self, data: Any) -> int:
+        """All of the data, or what the disk took of it."""
+        view = memoryview(data).cast("B")
+        size, at = len(view), 0
+        try:
+            while at < size and self.error is None:
+                at += self.file.write(view[at:]) or 0
+        except OSError as reason:
+            self.error = reason
+        return size
+
+    def truncate(self, size: int) -> int:
+        """To `size` bytes."""
+        try:
+            return size if self.error else self.file.truncate(size)
+        except OSError as reason:
+            self.error = reason
+            return size
+
+    def read(self, size: int = -1) -> bytes:
+        """From where it stands; h5py takes only what can read for a file."""
+        return self.file.read(size) or b""
+
+    def readinto(self, buffer: Any) -> int:
+        """From where it stands."""
+        return self.file.readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place."""
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self.file.tell()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
 class Writer:
     """One checkpoint being written. Until `finish`, only the temporary file exists; `abandon` removes it.
 
@@ -31,10 +88,12 @@ class Writer:
         needed = sum(4 * int(np.prod(piece.shape)) + 1024 for piece in pieces) + SPARE
         try:
             self._check_room(needed)
-            self._file = h5py.File(self.temporary, "w", userblock_size=BLOCK)
+            self._disk = _Disk(self.temporary)
+            self._file = h5py.File(self._disk, "w", userblock_size=BLOCK)
             self._write_facts(facts)
             for name, array in scaling.items():
                 self._put(f"/scaling/{name}", array)
+            self._disk.check()
         except (OSError, RuntimeError) as reason:
             raise self._failed(reason) from reason
 
@@ -42,6 +101,7 @@ class Writer:
         """Add one piece. Raises CheckpointError, and leaves nothing behind."""
         try:
             self._put(piece.place, array)
+            self._disk.check()
         except (OSError, RuntimeError, ValueError) as reason:
             raise self._failed(reason) from reason
 
@@ -49,6 +109,8 @@ class Writer:
         """Seal, sync and rename; the path of the finished checkpoint."""
         try:
             self._file.close()
+            self._disk.check()
+            self._disk.close()
             _seal(self.temporary)
             self.temporary.replace(self.path)
             _sync_folder(self.path.parent)
@@ -60,6 +122,8 @@ class Writer:
         """Remove the temporary file."""
         with contextlib.suppress(Exception):
             self._file.close()
+        with contextlib.suppress(Exception):
+            self._disk.close()
         with contextlib.suppress(OSError):
             self.temporary.unlink()
 
@@ -89,7 +153,8 @@ class Writer:
     def _failed(self, reason: Exception) -> CheckpointError:
         self.abandon()
         remedy = "older checkpoints were kept; make room or give another --out"
-        return CheckpointError(str(self.path), f"cannot be written ({reason})", "a folder with room", remedy)
+        why = reason.strerror if isinstance(reason, OSError) and reason.strerror else " ".join(str(reason).split())
+        return CheckpointError(str(self.path), f"cannot be written ({why})", "a folder with room", remedy)
 
 
 def digest(path: Path) -> str:

@@ -13,7 +13,8 @@ from mpipipe.report.folder import (
 from mpipipe.report.metrics import MetricsLog, MetricsRow, open_log, read_metrics
 from mpipipe.report.picture import draw_loss
 from mpipipe.report.progress import Moment, Progress, progress
-from mpipipe.report.show import show
+from mpipipe.report.replace import replacing
+from mpipipe.report.show import show, standard_output
 from mpipipe.report.summary import Summary
 from mpipipe.report.tables import hosts_table, plan_table, plan_text
 from mpipipe.report.units import human_bytes, human_flops, human_rate, human_seconds
@@ -43,7 +44,9 @@ __all__ = [
     "plan_text",
     "progress",
     "read_metrics",
+    "replacing",
     "show",
+    "standard_output",
     "write_json",
     "write_text",
 ]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mpipipe.errors import UserError
@@ -14,7 +14,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     What stood there stays, and the temporary file goes, when the body fails. OSError comes out as UserError.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.parent / f".{path.name}.tmp"
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -23,7 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as reason:
         raise unwritable(path, reason) from reason
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def unwritable(path: Path, reason: OSError) -> UserError:

@@ -1,12 +1,16 @@
 """The one way to the screen. A terminal gets its own width and colours; a file or pipe gets 120 plain columns."""
 
+import contextlib
+import errno
 import os
 import sys
+from collections.abc import Iterator
 from typing import TextIO
 
 from rich.box import Box
 from rich.console import Console, RenderableType
 
+from mpipipe.errors import UserError
 from mpipipe.launcher import launched_rank, launcher_stream
 
 PLAIN_WIDTH = 120
@@ -17,14 +21,33 @@ RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 def show(renderable: RenderableType, quiet: bool = False) -> None:
     """Print a table or a line to standard output, or nothing when `quiet`. Lines are never broken nor interpreted."""
     if not quiet:
-        console(sys.stdout).print(renderable, soft_wrap=isinstance(renderable, str))
+        with standard_output() as stream:
+            console(stream).print(renderable, soft_wrap=isinstance(renderable, str))
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Standard output, flushed in the end. UserError where nobody reads it any more, or its disk is full."""
+    try:
+        yield sys.stdout
         sys.stdout.flush()
+    except OSError as reason:
+        with contextlib.suppress(OSError):  # or the interpreter would try, and fail, once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        found = f"cannot be written ({reason.strerror or reason})"
+        raise UserError("standard output", found, "a reader, or a disk with room") from reason
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the error out; rich would end this process here, and say nothing to the other ranks."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def console(stream: TextIO) -> Console:
     """A console that prints text as it is: no markup, no highlighting."""
     columns = terminal_columns(stream)
-    return Console(
+    return _Console(
         file=stream,
         width=PLAIN_WIDTH if columns is None else columns or None,
         force_terminal=columns is not None,

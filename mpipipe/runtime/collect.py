@@ -19,6 +19,14 @@ from mpipipe.layers import Array
 from mpipipe.runtime.messages import Tag, Transport
 
 BUFFERS = 2
+WRITER = "checkpoint"
+"""The name of the thread that writes."""
+ABANDON_S = 3.0
+"""How long an end waits for the piece that is being written."""
+
+
+class AbandonedError(Exception):
+    """The run ended while the checkpoint was on its way."""
 
 
 class PieceWriter(Protocol):
@@ -49,7 +57,7 @@ class Collector:
         self.back: queue.SimpleQueue[Array] = queue.SimpleQueue()
         self.error: BaseException | None = None
         self.path: Path | None = None
-        self.thread = threading.Thread(target=self._write, args=(open_writer,), name="checkpoint", daemon=True)
+        self.thread = threading.Thread(target=self._write, args=(open_writer,), name=WRITER, daemon=True)
         self.thread.start()
 
     def pump(self) -> bool:
@@ -83,10 +91,17 @@ class Collector:
         assert self.path is not None
         return self.path
 
+    def abandon(self) -> None:
+        """Leave nothing behind, and wait for the writer's thread: were it alive when the interpreter ends, it could
+        take HDF5's lock with it, and the end would wait for that lock for ever."""
+        self.error = self.error or AbandonedError()
+        self.todo.put(None)
+        self.thread.join(ABANDON_S)
+
     def _write(self, open_writer: Callable[[], PieceWriter]) -> None:
         writer: PieceWriter | None = None
         try:
-            writer = open_writer()
+            writer = open_writer() if self.error is None else None
         except BaseException as error:
             self.error = error
         while (item := self.todo.get()) is not None:
@@ -96,6 +111,8 @@ class Collector:
             self.back.put(buffer)
         if writer is not None and self.error is None:
             self._try(partial(self._finish, writer))
+        elif writer is not None:
+            writer.abandon()
 
     def _finish(self, writer: PieceWriter) -> None:
         self.path = writer.finish()

@@ -174,7 +174,14 @@ class Conductor:
         while self.collector is not None and not self.all_in:
             self._pump()
             time.sleep(50e-6)
+        if self.collector is not None:
+            self.collector.thread.join()
         self._order(Order(What.STOP, number=status))
+
+    def abandon_save(self) -> None:
+        """End a checkpoint under way, for this rank is about to end without another word to the others."""
+        if self.collector is not None:
+            self.collector.abandon()
 
     def _diagnose(self, step: int, micro: int) -> NonFiniteError:
         self.last_report = None

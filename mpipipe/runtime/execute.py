@@ -61,7 +61,7 @@ def execute(
     try:
         run.loop(idle, patience)
     except BaseException:
-        work.drain(run.running)
+        work.drain()
         raise
 
 

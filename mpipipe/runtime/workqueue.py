@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from mpipipe.layers import Scratch
 
 Task = Callable[[Scratch], None]
@@ -56,10 +58,21 @@ class WorkQueue:
         for _ in tasks:
             self.take(None)
 
-    def drain(self, running: int) -> None:
-        """Wait for `running` tasks, whatever becomes of them."""
-        for _ in range(running):
-            self._done.get()
+    def drain(self) -> None:
+        """Wait until every task that was put in has ended, whatever became of it, and forget them all.
+
+        Nothing is counted: an interrupt may have come before a task that ended was counted as such.
+        """
+        mark, last = object(), threading.Barrier(self.threads)
+
+        def wait_for_all(scratch: Scratch) -> None:
+            last.wait()  # so that each worker takes one of these, and none is busy with anything else by then
+
+        for _ in self._workers:
+            self.put(mark, wait_for_all)
+        missing = self.threads
+        while missing:
+            missing -= self._done.get()[0] is mark
 
     def close(self) -> None:
         """End the workers once they have done what is in the queue."""
@@ -75,7 +88,8 @@ class WorkQueue:
             error: BaseException | None = None
             began = time.perf_counter()
             try:
-                task(scratch)
+                with np.errstate(all="ignore"):  # what is not finite is an error of the run, not a warning of numpy
+                    task(scratch)
             except BaseException as raised:
                 error = raised
             scratch.release(0)

@@ -33,10 +33,10 @@ def main() -> int:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     for name in PRELOADED:
         importlib.import_module(name)
-    from mpipipe import plans, survey
+    from mpipipe import preview, survey
     from mpipipe.resources import measure_rates
 
-    survey.measure_rates = plans.measure_rates = lambda: measure_rates(0.01)
+    survey.measure_rates = preview.measure_rates = lambda: measure_rates(0.01)
     importlib.util.find_spec("mpi4py.MPI")  # loads the MPI library and starts nothing
     os.fsync = lambda descriptor: None
     gc.freeze()  # what is loaded need not be looked through at each end

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,6 +263,8 @@ def test_results_that_cannot_be_written(desk, trained):
 
 @pytest.mark.parametrize("out", ["/dev/full", "a pipe that nobody reads"])
 def test_standard_output_that_takes_no_more(desk, trained, out):
+    if out == "/dev/full" and not Path(out).exists():
+        pytest.skip("no /dev/full here")
     for command in (
         ("predict", newest(trained), "digits"),
         ("evaluate", newest(trained)),

@@ -122,7 +122,7 @@ def test_drain_waits_whatever_becomes_of_the_tasks(make):
     work, done = make(2), []
     for task in (fail, lambda scratch: (time.sleep(0.02), done.append(0)), fail):
         work.put("key", task)
-    work.drain(3)
+    work.drain()
     assert done == [0] and work.take(0) is None
 
 
@@ -151,6 +151,6 @@ def test_every_worker_has_a_scratch_of_its_own_that_is_whole_again_for_each_task
     for start in (0, 3, 6):
         for i in range(start, start + 3):
             work.put(i, partial(task, i))
-        work.drain(3)
+        work.drain()
     assert len(seen) == 3 and all(len(scratches) == 1 for scratches in seen.values())
     assert len(set.union(*seen.values())) == 3

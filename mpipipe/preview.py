@@ -1,13 +1,12 @@
 """The `plan` command: who would get what, without training, and with no host there if a cluster file is given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpipipe.job import read_job
 from mpipipe.layers import build_model, layer_costs
 from mpipipe.plan import Plan, make_plan
-from mpipipe.records import save_json
-from mpipipe.report import hosts_table, plan_table, plan_text, show
+from mpipipe.report import hosts_table, plan_table, plan_text, show, write_json
 from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates
 from mpipipe.start import Request, open_samples, settings_of
 
@@ -32,6 +31,8 @@ def show_plan(request: PlanRequest, cluster: Cluster | None) -> int:
     if request.cluster:
         cluster = load_cluster(Path(request.cluster))
     cluster = cluster or this_host()
+    if job.run.threads:
+        cluster = Cluster(tuple(replace(host, threads=job.run.threads) for host in cluster.hosts))
     show(hosts_table(cluster), request.run.quiet)
     for notice in check_versions(cluster):
         show(f"notice: {notice}", request.run.quiet)
@@ -41,5 +42,5 @@ def show_plan(request: PlanRequest, cluster: Cluster | None) -> int:
     for line in plan_text(plan):
         show(line)
     if request.save:
-        save_json(plan, Path(request.save))
+        write_json(Path(request.save), plan)
     return 0
