@@ -7,11 +7,11 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
+from mpipipe.checkpoint.disk import Disk
 from mpipipe.checkpoint.layout import BLOCK, FORMAT, RANDOM_KEYS, VERSION, Facts, Piece
 from mpipipe.errors import CheckpointError
 from mpipipe.layers import Array
@@ -19,62 +19,6 @@ from mpipipe.records import to_plain
 
 SPARE = 1 << 16
 """Bytes that a file needs besides its arrays, at least."""
-
-
-class _Disk:
-    """The file under HDF5, which never sees a write fail: the first error is kept for `check`, and nothing is written
-    after it. For HDF5 crashes, then or when the process ends, once a write fails while it closes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = path.open("w+b", buffering=0)
-        self.error: OSError | None = None
-
-    def check(self) -> None:
-        """Raises the first error."""
-        if self.error is not None:
-            raise self.error
-
-    def write(self, data: Any) -> int:
-        """All of the data, or what the disk took of it."""
-        view = memoryview(data).cast("B")
-        size, at = len(view), 0
-        try:
-            while at < size and self.error is None:
-                at += self.file.write(view[at:]) or 0
-        except OSError as reason:
-            self.error = reason
-        return size
-
-    def truncate(self, size: int) -> int:
-        """To `size` bytes."""
-        try:
-            return size if self.error else self.file.truncate(size)
-        except OSError as reason:
-            self.error = reason
-            return size
-
-    def read(self, size: int = -1) -> bytes:
-        """From where it stands; h5py takes only what can read for a file."""
-        return self.file.read(size) or b""
-
-    def readinto(self, buffer: Any) -> int:
-        """From where it stands."""
-        return self.file.readinto(buffer) or 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place."""
-        return self.file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Where it stands."""
-        return self.file.tell()
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
 
 
 class Writer:
@@ -88,7 +32,7 @@ class Writer:
         needed = sum(4 * int(np.prod(piece.shape)) + 1024 for piece in pieces) + SPARE
         try:
             self._check_room(needed)
-            self._disk = _Disk(self.temporary)
+            self._disk = Disk(self.temporary)
             self._file = h5py.File(self._disk, "w", userblock_size=BLOCK)
             self._write_facts(facts)
             for name, array in scaling.items():
