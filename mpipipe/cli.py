@@ -36,7 +36,7 @@ Options:
   --out DIR        Folder for results; for train the run's folder itself. (default: results/JOB-DATE-TIME for train,
                    none for the others)
   --threads N      Worker threads of each rank; 0 takes what each host has. (default: the job's run.threads, 0)
-  --quiet          Print errors and results only.
+  --quiet          Print errors and what came out only.
   --stats          Add minimum, mean, maximum, standard deviation, norm, and the number of non-finite elements.
   --diff OTHER     List where two checkpoints differ, and by how much.
   --save FILE      Write what is shown as JSON: the cluster (probe), the plan (plan).

@@ -83,7 +83,8 @@ def find_start(request: Request) -> Start:
     if request.job:
         job = read_job(request.job, settings_of(request))
     else:
-        job = job_from_text(text, where, settings_of(request))
+        # Where the earlier run was told to stop, and its hosts' threads, are no part of what is gone on with.
+        job = job_from_text(text, where, ("run.stop_after=0", "run.threads=0", *settings_of(request)))
     folder = Path(request.out) if request.out else _home(path)
     notices += [*_changed(job_from_text(text, where), job), *_left_behind(folder, step)]
     return Start(job, path, folder, tuple(notices))

@@ -176,14 +176,14 @@ def _leave(run: Run, steps: Steps) -> None:
     write_json(run.folder.summary, summary)
     draw_loss(read_metrics(run.folder.metrics), run.folder.picture)
     for line in _closing(run, summary, seconds):
-        show(line, run.quiet)
+        show(line)
 
 
 def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
     reached = f"trained {summary.steps} of {run.total_steps} steps in {human_seconds(seconds)}"
     if summary.samples_per_s:
         reached += f", {summary.samples_per_s:,.0f} samples/s"
-    lines = [f"{reached}, on {summary.stages} of {summary.ranks} ranks"]
+    lines = [f"{reached}, on {summary.stages} of {summary.ranks} rank{'s' if summary.ranks != 1 else ''}"]
     count = run.samples.data.validation.count
     if summary.validation_accuracy is not None:
         lines.append(f"accuracy on the {count:,} held-back samples: {summary.validation_accuracy:.2%}")

@@ -14,6 +14,7 @@ RATE_SCHEDULES = ("constant", "cosine", "step")
 SCALES = ("none", "standard", "range")
 SCHEDULES = ("auto", "gpipe", "1f1b")
 RANKS = ("all", "auto")
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def check(job: Job, where: str) -> Job:
         _at_least(f"{at}train.{key}", getattr(train, key), 0)
     for key in ("threads", "checkpoint_every", "checkpoint_minutes", "validate_every", "stop_after"):
         _at_least(f"{at}run.{key}", getattr(run, key), 0)
+    if run.threads > MOST_THREADS:
+        raise JobError(f"{at}run.threads", f"{run.threads}", f"at most {MOST_THREADS}")
     _at_least(f"{at}run.keep", run.keep, 1)
     _at_least(f"{at}plan.in_flight", plan.in_flight, 0)
     for key in ("learning_rate", "epsilon"):

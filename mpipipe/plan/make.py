@@ -131,7 +131,7 @@ def _candidate(
     limits = tuple(Limits(k, min(k, limit.gradients)) for k, limit in zip(made.in_flight, wanted, strict=True))
     result = simulate_step(totals, stages, limits, made)
     worker_s = sum(host.threads for host, _, _ in stages) * result.end_s
-    bubble = 1 - sum(result.busy_s) / worker_s if worker_s else 0.0
+    bubble = max(0.0, 1 - sum(result.busy_s) / worker_s) if worker_s else 0.0
     return Candidate(schedule, stages, limits, result.end_s + update_seconds(totals, stages), bubble)
 
 

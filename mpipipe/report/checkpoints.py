@@ -4,7 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from mpipipe.checkpoint import Difference, Entry, Facts
 from mpipipe.report.show import RULED
@@ -25,7 +27,7 @@ def facts_text(path: Path, facts: Facts) -> list[str]:
     ]
 
 
-def entries_table(entries: Sequence[Entry]) -> Table:
+def entries_table(entries: Sequence[Entry]) -> RenderableType:
     """A line for each data set, indented as a tree, with bytes; statistics where they were measured."""
     with_stats = any(entry.stats for entry in entries)
     names = ["data set", "shape", "type", "bytes", *((*STATS, "non-finite") if with_stats else ())]
@@ -41,9 +43,8 @@ def entries_table(entries: Sequence[Entry]) -> Table:
         if entry.stats:
             cells += [f"{getattr(entry.stats, key):.4g}" for key in STATS] + [str(entry.stats.non_finite)]
         table.add_row(*cells)
-    table.caption = f"{len(entries)} data sets, {human_bytes(sum(entry.bytes for entry in entries))}"
-    table.caption_justify = "left"
-    return table
+    size = human_bytes(sum(entry.bytes for entry in entries))
+    return Group(table, Text(f"{len(entries)} data sets, {size}"))
 
 
 def differences_table(differences: Sequence[Difference]) -> Table:

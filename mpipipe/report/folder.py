@@ -3,6 +3,8 @@
 It knows the names of the files, not what they mean; checkpoints are another room's to write.
 """
 
+import errno
+import os
 import re
 import time
 from contextlib import suppress
@@ -131,6 +133,8 @@ def _make(folder: RunFolder) -> RunFolder:
     try:
         for path in (*reversed(folder.path.parents), folder.path):
             if not path.is_dir():
+                if path.exists():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 path.mkdir()
                 made.append(path)
         trial = folder.path / ".writable"

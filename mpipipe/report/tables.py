@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.report.show import RULED, output_width
@@ -19,7 +21,7 @@ VERSIONS = {"mpipipe": "mpipipe ", "mpi": "", "python": "Python ", "numpy": "num
 Keys = tuple[str, ...]
 
 
-def hosts_table(cluster: Cluster, width: int | None = None) -> Table:
+def hosts_table(cluster: Cluster, width: int | None = None) -> RenderableType:
     """Every rank's host. Versions that all hosts share stand once, below; those that differ stand below its kernel.
 
     GFLOP/s are those of one thread. `width` in columns is that of the output unless given.
@@ -28,7 +30,8 @@ def hosts_table(cluster: Cluster, width: int | None = None) -> Table:
     shared = _versions(cluster.hosts[0], [key for key in VERSIONS if key not in differing]) if cluster.hosts else []
     groups: list[Keys] = [("rank",), ("host", "IP"), ("RAM free", "of"), ("threads",), ("GFLOP/s",), ("CPU", "kernel")]
     rows = [_host_cells(host, differing) for host in cluster.hosts]
-    return _table(_columns(groups, width), rows, f"on every host: {', '.join(shared)}" if shared else None)
+    table = _table(_columns(groups, width), rows)
+    return Group(table, Text(f"on every host: {', '.join(shared)}")) if shared else table
 
 
 def plan_table(plan: Plan, width: int | None = None) -> Table:
@@ -88,11 +91,10 @@ def _columns(groups: list[Keys], width: int | None) -> list[Keys]:
     return [(key,) for keys in groups for key in keys]
 
 
-def _table(columns: Sequence[Keys], rows: Sequence[Mapping[str, str]], caption: str | None = None) -> Table:
+def _table(columns: Sequence[Keys], rows: Sequence[Mapping[str, str]]) -> Table:
     # A column shows its keys one below the other. What is long folds and loses nothing; the rest keeps its line, and
     # rich narrows the folding columns for it.
-    table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, caption=caption)
-    table.caption_justify = "left"
+    table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for keys in columns:
         lines = [line for row in rows for key in keys for line in row[key].split("\n")]
         short = not FOLDED.intersection(keys) and max(map(len, lines), default=0) <= LONG

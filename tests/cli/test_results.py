@@ -153,7 +153,10 @@ def test_what_a_run_leaves(desk):
 
 def test_quiet_is_quiet(desk):
     ended = desk("train", "tiny.toml", "--out", "run", "--quiet")
-    assert (ended.status, ended.out, ended.err) == (0, "", "")
+    assert (ended.status, ended.err) == (0, "")
+    first, *_, last = ended.out.splitlines()
+    assert first.startswith("trained ")
+    assert last == "results are in run"
 
 
 def test_threads(desk):

@@ -88,7 +88,7 @@ jobs = st.builds(
     ),
     run=st.builds(
         RunSettings,
-        threads=counts,
+        threads=st.integers(0, 1024),
         checkpoint_every=counts,
         checkpoint_minutes=numbers,
         keep=st.integers(1, 99),

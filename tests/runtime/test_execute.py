@@ -14,7 +14,7 @@ from mpipipe.runtime.execute import AHEAD, Program, execute, make_program
 from mpipipe.runtime.local import LocalTransport, Mailbox
 from mpipipe.runtime.messages import Patience
 from mpipipe.runtime.workqueue import TaskError, WorkQueue
-from mpipipe.schedule import Action, Kind, lower, one_f_one_b, parse_lane, source_graph, stage_graph
+from mpipipe.schedule import Action, Kind, gpipe, lower, one_f_one_b, source_graph, stage_graph
 
 
 class Counted(WorkQueue):
@@ -148,11 +148,25 @@ def test_lanes_lie_side_by_side_the_source_first():
 
 
 def test_an_action_waits_for_its_slot_even_where_the_lane_frees_it_later():
-    """All forwards stand first, but there is room for one micro-batch only: F1 must wait for W0, which stands later."""
-    lane = parse_lane("F0 F1 F2 I0 W0 I1 W1 I2 W2")
-    names, graph = [], stage_graph(lane, in_flight=1, gradients=1, parts=1)
-    run(make_program([(graph, lambda node: lambda scratch: names.append(str(node.action)), lambda node: None)]))
-    assert names == ["F0", "I0", "W0", "F1", "I1", "W1", "F2", "I2", "W2"]
+    """All forwards stand first, but there is room for one micro-batch only: 1 must wait for W0, which stands later."""
+    lane = lower(gpipe(1, 3, [])).lanes[0]
+    names, link = [], LocalTransport(Mailbox(), 0)
+
+    def task_of(node):
+        return lambda scratch: names.append(str(node.action))
+
+    def message_of(node):
+        def begin():
+            names.append(str(node.action))
+            link.send(np.zeros(1), 0, 0)
+            return link.receive(np.zeros(1), 0, 0)
+
+        return begin
+
+    graph = stage_graph(lane, in_flight=1, gradients=1, parts=1)
+    run(make_program([(graph, task_of, message_of)]), transport=link)
+    data = [name for name in names if "TARGET" not in name]
+    assert data == [f"{kind}{micro}" for micro in range(3) for kind in ("RECV_ACT", "F", "I", "W")]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -126,6 +126,21 @@ def test_drain_waits_whatever_becomes_of_the_tasks(make):
     assert done == [0] and work.take(0) is None
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_drain_forgets_what_has_ended_and_what_has_not(make, threads):
+    """However many were put in and taken: it may follow an interrupt, when nobody has counted."""
+    work, done = make(threads), []
+    for i in range(7):
+        work.put(i, lambda scratch: (time.sleep(2e-3), done.append(0)))
+    work.take(None)
+    time.sleep(5e-3)
+    work.drain()
+    assert len(done) == 7 and work.take(0.02) is None
+    work.drain()
+    work.run_all([("after", lambda scratch: done.append(0))])
+    assert len(done) == 8
+
+
 def test_close_ends_the_workers_after_what_is_in_the_queue():
     work, done = WorkQueue(3), []
     names = {thread.name for thread in threading.enumerate()}
