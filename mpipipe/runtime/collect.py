@@ -79,6 +79,11 @@ class Collector:
             return True
         return False
 
+    @property
+    def arrived(self) -> int:
+        """How many pieces have come."""
+        return self.next - len(self.coming)
+
     def ended(self) -> bool:
         """Whether the writer's thread has come to its end."""
         return not self.thread.is_alive()
@@ -111,7 +116,7 @@ class Collector:
             self.back.put(buffer)
         if writer is not None and self.error is None:
             self._try(partial(self._finish, writer))
-        elif writer is not None:
+        if writer is not None and self.error is not None:
             writer.abandon()
 
     def _finish(self, writer: PieceWriter) -> None:

@@ -78,7 +78,7 @@ class Conductor:
             raise self._diagnose(step, error.micro) from None
         norm = self._norm(reports, step)
         self._tell_norm(norm)
-        self.member.update(order, self.member.receive_norm())
+        self.member.update(order, norm)
         return self._sum_up(reports, len(rows), norm, time.perf_counter() - began)
 
     def evaluate(self, rows: Array, feed: Feed) -> tuple[float, int]:
@@ -147,9 +147,9 @@ class Conductor:
         if not self.crew.job.train.clip_norm:
             return
         array = np.array([norm])
-        requests = [self.transport.send(array, stage.rank, Tag.NORM.of(0)) for stage in self.stages]
-        remote = [r for r, stage in zip(requests, self.stages, strict=True) if stage.rank != CONDUCTOR]
-        self.member.wait(remote, "sending the gradients' norm")
+        ranks = [stage.rank for stage in self.stages if stage.rank != CONDUCTOR]
+        requests = [self.transport.send(array, rank, Tag.NORM.of(0)) for rank in ranks]
+        self.member.wait(requests, "sending the gradients' norm")
 
     def _sum_up(self, reports: list[Report], samples: int, norm: float, seconds: float) -> StepResult:
         pairs = list(zip(reports, self.stages, strict=True))
@@ -170,10 +170,8 @@ class Conductor:
 
     def stop(self, status: int) -> None:
         """End every rank with this exit status, once a checkpoint on its way is written."""
+        self._wait_for_pieces()
         self.member.finish_saving()
-        while self.collector is not None and not self.all_in:
-            self._pump()
-            time.sleep(50e-6)
         if self.collector is not None:
             self.collector.thread.join()
         self._order(Order(What.STOP, number=status))
@@ -222,12 +220,20 @@ class Conductor:
         """Wait for a checkpoint under way. Raises CheckpointError."""
         if self.collector is None:
             return
-        while not self.all_in:
-            self._pump()
-            time.sleep(50e-6)
+        self._wait_for_pieces()
         self.member.finish_saving()
         collector, self.collector = self.collector, None
         self.saved.append(collector.result())
+
+    def _wait_for_pieces(self) -> None:
+        """Until all pieces of a checkpoint under way are here. Raises StallError where a rank keeps them back."""
+        patience = self.member.patience("saving")
+        while self.collector is not None and not self.all_in:
+            before = self.collector.arrived
+            self._pump()
+            if self.collector.arrived > before or not self.collector.coming:
+                patience.renew()  # something came, or all buffers are with the disk, which may take its time
+            time.sleep(patience.next_wait("pieces of a checkpoint".__str__))
 
     def _pump(self) -> None:
         if self.collector is not None and not self.all_in:

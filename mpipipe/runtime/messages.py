@@ -77,10 +77,10 @@ class Port:
 
     def checked(self, array: Array) -> Array:
         """The array, if it is what was agreed on. Raises MessageError before MPI sees it."""
-        fits = array.shape[1:] == self.shape and 0 < len(array) <= self.rows
+        fits = array.ndim > 0 and array.shape[1:] == self.shape and 0 < len(array) <= self.rows
         if not fits or array.dtype != np.dtype(self.dtype) or not array.flags.c_contiguous:
             found = f"{array.dtype} {array.shape}{'' if array.flags.c_contiguous else ', not contiguous'}"
-            needed = f"{self.dtype} (1 to {self.rows}, {', '.join(map(str, self.shape))}), contiguous"
+            needed = f"{self.dtype} ({', '.join([f'1 to {self.rows}', *map(str, self.shape)])}), contiguous"
             raise MessageError(f"message {self.tag.name} with rank {self.peer}: {found}; needed: {needed}")
         return array
 

@@ -166,8 +166,7 @@ class Stage:
     def measure_loss(self, micro: int, scratch: Scratch) -> None:
         """The loss after F, on the last stage. Raises NonFiniteLossError in training."""
         slot = self.slot(micro)
-        with np.errstate(all="ignore"):
-            loss, right = self.model.loss.forward(slot.acts[-1], slot.target, slot.loss_saved, scratch)
+        loss, right = self.model.loss.forward(slot.acts[-1], slot.target, slot.loss_saved, scratch)
         if self.now.step is not None and not math.isfinite(loss):
             raise NonFiniteLossError(micro)
         self.losses[micro], self.right[micro] = loss, right

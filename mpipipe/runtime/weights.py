@@ -25,9 +25,7 @@ def hand_out(member: Member, read: Read | None) -> None:
     expected = _expect(member, every)
     if crew.rank == CONDUCTOR:
         for number, piece in enumerate(every):
-            array = np.empty(0, np.float32) if read is None else np.ascontiguousarray(read(piece), np.float32)
-            request = member.transport.send(array, _owner(crew, piece.layer), Tag.PIECE.of(number))
-            wait_all(member.transport, [request], member.patience("handing out weights"))
+            _send(member, number, piece, read)
     drawn: set[int] = set()
     for piece, request in expected:
         if not _arrived(member, piece, request):
@@ -57,6 +55,15 @@ def _arrived(member: Member, piece: Piece, request: Any) -> bool:
     if count not in (0, size):
         raise MessageError(f"{piece.place}: {count} bytes came from rank 0; needed: {size}, or none")
     return count > 0
+
+
+def _send(member: Member, number: int, piece: Piece, read: Read | None) -> None:
+    """Send a piece to its owner and wait until it has left. Raises MessageError for another shape than the piece's."""
+    array = np.empty(0, np.float32) if read is None else np.ascontiguousarray(read(piece), np.float32)
+    if read is not None and array.shape != piece.shape:
+        raise MessageError(f"{piece.place}: an array of shape {array.shape} was read; needed: {piece.shape}")
+    request = member.transport.send(array, _owner(member.crew, piece.layer), Tag.PIECE.of(number))
+    wait_all(member.transport, [request], member.patience("handing out weights"))
 
 
 def _place(member: Member, piece: Piece) -> Array:

@@ -52,11 +52,15 @@ class WorkQueue:
         return key
 
     def run_all(self, tasks: Sequence[tuple[Any, Task]]) -> None:
-        """Put all tasks in and wait for them."""
+        """Put all tasks in and wait for them. Raises TaskError once none runs any more."""
         for key, task in tasks:
             self.put(key, task)
-        for _ in tasks:
-            self.take(None)
+        try:
+            for _ in tasks:
+                self.take(None)
+        except BaseException:
+            self.drain()
+            raise
 
     def drain(self) -> None:
         """Wait until every task that was put in has ended, whatever became of it, and forget them all.

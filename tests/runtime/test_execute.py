@@ -190,19 +190,20 @@ def test_an_error_comes_out_when_no_task_runs_any_more(threads):
     work.close()
 
 
-def test_what_idle_raises_ends_the_program_when_no_task_runs_any_more():
+@pytest.mark.parametrize("error", [InterruptedError, KeyboardInterrupt])
+def test_what_idle_raises_ends_the_program_when_no_task_runs_any_more(error):
     done, calls = [], []
 
     def idle():
         calls.append(0)
         if len(calls) == 3:
-            raise InterruptedError
+            raise error
 
     def task(i, scratch):
         time.sleep(20e-3)
         done.append(i)
 
-    with pytest.raises(InterruptedError):
+    with pytest.raises(error):
         run(program([[]] * 50, task), 2, idle)
     assert len(done) <= 2 + AHEAD + len(calls)
 

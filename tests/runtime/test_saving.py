@@ -235,6 +235,24 @@ def test_nothing_is_left_behind_whatever_went_wrong(fails):
     assert bad.abandoned
 
 
+@pytest.mark.parametrize("slow_s", [0, 10e-3])
+@pytest.mark.parametrize("fails", [None, "open"])
+def test_a_save_that_is_abandoned_leaves_nothing(slow_s, fails):
+    """In the midst of it, and whether or not it had gone wrong by then."""
+    case, book = three_ranks(), Book(slow_s=slow_s, fails=fails)
+
+    def story(conductor):
+        train(case, 1)(conductor)
+        conductor.save(book.open)
+        conductor.abandon_save()
+        assert conductor.collector.ended()
+        raise InterruptedError
+
+    outcome = play(case, story, hopeful=False)
+    assert isinstance(outcome.errors[0], InterruptedError)
+    assert not book.finished and (book.abandoned or not book.pages)
+
+
 @pytest.mark.parametrize("wait", ["finish_save", "stop", "train"])
 def test_a_rank_that_never_sends_its_pieces_is_a_stall(wait):
     case = make_case(DEEP, (4,), cuts=(3,), stall_s=0.2)
