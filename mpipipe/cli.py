@@ -192,6 +192,8 @@ def _request(arguments: Arguments) -> Any:
         raise UserError("train", f"a checkpoint, {job}", "a job", "to go on from it, add --resume")
     if arguments["train"] and arguments["--resume"] and job and checkpoint is None and job.endswith(".h5"):
         job, checkpoint = None, job
+    if arguments["--out"] == "":
+        raise UserError("--out", "an empty name", "a folder")
     return Request(
         job=job,
         sets=tuple(arguments["--set"]),

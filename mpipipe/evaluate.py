@@ -49,14 +49,14 @@ def evaluate(world: World, request: Request) -> int:
 
 def _open(loaded: Loaded, request: Request) -> DataSet:
     facts, job = loaded.checkpoint.facts.data, loaded.job
-    data = open_data(
-        job.data,
-        loaded.model.loss.labels,
-        job.train.seed,
-        all_rows=request.data is not None,
-        classes=facts.classes,
-        columns=facts.columns,
-    )
+    labels, seed, all_rows = loaded.model.loss.labels, job.train.seed, request.data is not None
+    try:
+        data = open_data(job.data, labels, seed, all_rows, classes=facts.classes, columns=facts.columns)
+    except DataError as error:
+        if all_rows or error.remedy:
+            raise
+        remedy = "the checkpoint names this data; another place is given by --data"
+        raise DataError(error.where, error.found, error.needed, remedy) from error
     where = job.data.path
     if not data.validation.count:
         raise DataError(where, "no sample is held back", "a validation part", "name a set by --data")

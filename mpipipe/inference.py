@@ -12,7 +12,7 @@ from mpipipe.job import Job, job_from_text
 from mpipipe.layers import Model, build_model, forward_only, layer_costs
 from mpipipe.plan import make_plan
 from mpipipe.records import from_plain, to_plain
-from mpipipe.report import hosts_table, plan_table, show
+from mpipipe.report import hosts_table, plan_table, show, warn
 from mpipipe.resources import Cluster
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.serve import serve
@@ -81,7 +81,7 @@ def _plan(loaded: Loaded | None, cluster: Cluster | None, notices: list[str], re
         job = job if asked else replace(job, plan=replace(job.plan, cuts=(), ranks="all"))
     show(hosts_table(cluster), request.quiet)
     for notice in notices:
-        show(f"notice: {notice}", request.quiet)
+        warn(notice, request.quiet)
     plan = make_plan(forward_only(layer_costs(loaded.model, job.train)), cluster, job)
     show(plan_table(plan), request.quiet)
     return Brief(job, loaded.model.shapes[0], plan)

@@ -6,9 +6,9 @@ from pathlib import Path
 from mpipipe.job import read_job
 from mpipipe.layers import build_model, layer_costs
 from mpipipe.plan import Plan, make_plan
-from mpipipe.report import hosts_table, plan_table, plan_text, show, write_json
+from mpipipe.report import hosts_table, plan_table, plan_text, show, warn, write_json
 from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates
-from mpipipe.start import Request, open_samples, settings_of
+from mpipipe.start import Request, fit_batch, open_samples, settings_of
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ def show_plan(request: PlanRequest, cluster: Cluster | None) -> int:
         cluster = Cluster(tuple(replace(host, threads=job.run.threads) for host in cluster.hosts))
     show(hosts_table(cluster), request.run.quiet)
     for notice in check_versions(cluster):
-        show(f"notice: {notice}", request.run.quiet)
-    model = build_model(job.model, open_samples(job).data.train.shape)
+        warn(notice, request.run.quiet)
+    samples = open_samples(job)
+    job = fit_batch(job, samples)
+    model = build_model(job.model, samples.data.train.shape)
     plan: Plan = make_plan(layer_costs(model, job.train), cluster, job)
     show(plan_table(plan))
     for line in plan_text(plan):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mpipipe.preview import PlanRequest, show_plan
-from mpipipe.report import hosts_table, show, write_json
+from mpipipe.report import hosts_table, show, warn, write_json
 from mpipipe.runtime.world import World
 from mpipipe.survey import survey, versions_notices
 
@@ -17,7 +17,7 @@ def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
         assert cluster is not None
         show(hosts_table(cluster), quiet)
         for notice in notices:
-            show(f"notice: {notice}", quiet)
+            warn(notice, quiet)
         if save:
             write_json(Path(save), cluster)
         return 0

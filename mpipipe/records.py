@@ -33,7 +33,7 @@ def to_plain(value: Any) -> Any:
 def from_plain(kind: type[Record], plain: Any, where: str, error: type[UserError] = UserError) -> Record:
     """The record of class `kind` that `plain` describes; `error` names the place of what does not fit."""
     if not isinstance(plain, dict):
-        raise error(where, f"{plain!r} is not a table", f"a table of {kind.__name__}")
+        raise error(where, f"{plain!r} is not a table", "a table")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
     for key in plain:
@@ -43,7 +43,7 @@ def from_plain(kind: type[Record], plain: Any, where: str, error: type[UserError
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
-            raise error(_inside(where, name), "missing", f"a value of type {_name(hints[name])}")
+            raise error(_inside(where, name), "missing", _name(hints[name]))
     return kind(**values)
 
 

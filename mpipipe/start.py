@@ -1,7 +1,7 @@
 """Where a run starts: anew from a job, or from a checkpoint; and the folder in which it leaves its results."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpipipe.checkpoint import (
@@ -105,6 +105,13 @@ def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
         scaling = stored_scaling(stored)
     check_finite(data.validation, where)
     return Samples(data, scaling)
+
+
+def fit_batch(job: Job, samples: Samples) -> Job:
+    """The same job with a batch, and a micro-batch, of no more than the training samples: no larger one ever comes."""
+    most = samples.data.train.count
+    train = replace(job.train, batch=min(job.train.batch, most), micro_batch=min(job.train.micro_batch, most))
+    return replace(job, train=train)
 
 
 def check_position(position: Position, samples: Samples, where: str) -> None:

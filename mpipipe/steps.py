@@ -24,17 +24,13 @@ from mpipipe.start import Samples
 class Run:
     """What rank 0 has in hand once everything is ready."""
 
+    job: Job
     folder: RunFolder
     samples: Samples
     position: Position
     brief: Brief
     cluster: Cluster
     quiet: bool
-
-    @property
-    def job(self) -> Job:
-        """The effective job."""
-        return self.brief.job
 
     @property
     def data_facts(self) -> DataFacts:

@@ -24,8 +24,10 @@ from mpipipe.report import (
     human_seconds,
     plan_table,
     plan_text,
+    plural,
     read_metrics,
     show,
+    warn,
     write_json,
     write_text,
 )
@@ -42,6 +44,7 @@ from mpipipe.start import (
     check_position,
     check_targets,
     find_start,
+    fit_batch,
     open_folder,
     open_samples,
     start_position,
@@ -101,7 +104,7 @@ class Lead:
         job, quiet = self.start.job, self.request.quiet
         show(hosts_table(cluster), quiet)
         for notice in (*self.start.notices, *notices):
-            show(f"notice: {notice}", quiet)
+            warn(notice, quiet)
         if self.start.checkpoint:
             self.stored = self.stack.enter_context(open_checkpoint(self.start.checkpoint))
         samples = open_samples(job, self.stored)
@@ -110,6 +113,7 @@ class Lead:
         if self.stored is not None:
             compare_models(self.stored.shapes, model, str(self.stored.path))
             check_position(start_position(self.stored), samples, job.data.path)
+        job = fit_batch(job, samples)
         plan = make_plan(layer_costs(model, job.train), cluster, job)
         show(plan_table(plan), quiet)
         for line in plan_text(plan):
@@ -123,10 +127,10 @@ class Lead:
         assert self.start is not None and self.ready is not None
         brief, samples, cluster = self.ready
         folder = open_folder(self.request, self.start)
-        write_text(folder.job, job_to_text(brief.job))
+        write_text(folder.job, job_to_text(self.start.job))
         write_json(folder.cluster, cluster)
         write_json(folder.plan, brief.plan)
-        self.run = Run(folder, samples, start_position(self.stored), brief, cluster, self.request.quiet)
+        self.run = Run(self.start.job, folder, samples, start_position(self.stored), brief, cluster, self.request.quiet)
         return True
 
 
@@ -183,7 +187,7 @@ def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
     reached = f"trained {summary.steps} of {run.total_steps} steps in {human_seconds(seconds)}"
     if summary.samples_per_s:
         reached += f", {summary.samples_per_s:,.0f} samples/s"
-    lines = [f"{reached}, on {summary.stages} of {summary.ranks} rank{'s' if summary.ranks != 1 else ''}"]
+    lines = [f"{reached}, on {summary.stages} of {plural(summary.ranks, 'rank')}"]
     count = run.samples.data.validation.count
     if summary.validation_accuracy is not None:
         lines.append(f"accuracy on the {count:,} held-back samples: {summary.validation_accuracy:.2%}")

@@ -14,7 +14,7 @@ RATE_SCHEDULES = ("constant", "cosine", "step")
 SCALES = ("none", "standard", "range")
 SCHEDULES = ("auto", "gpipe", "1f1b")
 RANKS = ("all", "auto")
-MOST_THREADS = 1024
+MOST_THREADS, MOST_SEED = 1024, 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,9 @@ def check(job: Job, where: str) -> Job:
         _at_least(f"{at}train.{key}", getattr(train, key), 0)
     for key in ("threads", "checkpoint_every", "checkpoint_minutes", "validate_every", "stop_after"):
         _at_least(f"{at}run.{key}", getattr(run, key), 0)
-    if run.threads > MOST_THREADS:
-        raise JobError(f"{at}run.threads", f"{run.threads}", f"at most {MOST_THREADS}")
+    for key, value, most in (("run.threads", run.threads, MOST_THREADS), ("train.seed", train.seed, MOST_SEED)):
+        if value > most:
+            raise JobError(f"{at}{key}", f"{value}", f"at most {most}")
     _at_least(f"{at}run.keep", run.keep, 1)
     _at_least(f"{at}plan.in_flight", plan.in_flight, 0)
     for key in ("learning_rate", "epsilon"):

@@ -26,8 +26,8 @@ class Linear:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape (..., outputs)."""
-        if self.outputs < 1:
-            raise ShapeError("linear.outputs", f"{self.outputs}", "1 or more")
+        if not 1 <= self.outputs < 2**31:
+            raise ShapeError("linear.outputs", f"{self.outputs}", "1 or more, below 2^31")
         if not shape:
             raise ShapeError("linear", "an input of shape ()", "at least one axis", "is a feature axis missing?")
         return (*shape[:-1], self.outputs)

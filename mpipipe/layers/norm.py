@@ -21,6 +21,8 @@ class LayerNorm:
         """The shape of x."""
         if not shape:
             raise ShapeError("layernorm", "an input of shape ()", "at least one axis")
+        if self.epsilon <= 0:
+            raise ShapeError("layernorm.epsilon", f"{self.epsilon}", "a number above 0")
         return shape
 
     def parameters(self, shape: Shape) -> Shapes:

@@ -14,10 +14,10 @@ from mpipipe.report.metrics import MetricsLog, MetricsRow, open_log, read_metric
 from mpipipe.report.picture import draw_loss
 from mpipipe.report.progress import Moment, Progress, progress
 from mpipipe.report.replace import replacing
-from mpipipe.report.show import show, standard_output
+from mpipipe.report.show import show, standard_output, warn
 from mpipipe.report.summary import Summary
 from mpipipe.report.tables import hosts_table, plan_table, plan_text
-from mpipipe.report.units import human_bytes, human_flops, human_rate, human_seconds
+from mpipipe.report.units import human_bytes, human_flops, human_rate, human_seconds, plural
 
 __all__ = [
     "MetricsLog",
@@ -42,11 +42,13 @@ __all__ = [
     "open_log",
     "plan_table",
     "plan_text",
+    "plural",
     "progress",
     "read_metrics",
     "replacing",
     "show",
     "standard_output",
+    "warn",
     "write_json",
     "write_text",
 ]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mpipipe.checkpoint import Difference, Entry, Facts
 from mpipipe.report.show import RULED
-from mpipipe.report.units import human_bytes
+from mpipipe.report.units import human_bytes, plural
 
 STATS = ("minimum", "mean", "maximum", "std", "norm")
 
@@ -19,11 +19,11 @@ def facts_text(path: Path, facts: Facts) -> list[str]:
     """What a checkpoint says of itself, a line each."""
     position, data, plan = facts.position, facts.data, json.loads(facts.plan)
     versions = ", ".join(f"{name} {version}" for name, version in json.loads(facts.versions).items())
-    stages = len(plan["stages"])
+    stages, ranks = len(plan["stages"]), plan["ranks"]
     return [
         f"{path}: step {position.step}, epoch {position.epoch}, {position.offset} samples into it; seed {facts.seed}",
         f"data {data.source}: samples of shape {data.input_shape}, scaled by '{data.scale}'",
-        f"written by {versions}, as {stages} stage{'s' if stages != 1 else ''} on {plan['ranks']} ranks",
+        f"written by {versions}, as {plural(stages, 'stage')} on {plural(ranks, 'rank')}",
     ]
 
 

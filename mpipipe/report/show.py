@@ -25,6 +25,13 @@ def show(renderable: RenderableType, quiet: bool = False) -> None:
             console(stream).print(renderable, soft_wrap=isinstance(renderable, str))
 
 
+def warn(text: str, quiet: bool = False) -> None:
+    """A notice, which the user should see even when quiet: it goes to standard error then."""
+    if quiet:
+        print(f"mpipipe: notice: {text}", file=sys.stderr, flush=True)
+    show(f"notice: {text}", quiet)
+
+
 @contextlib.contextmanager
 def standard_output() -> Iterator[TextIO]:
     """Standard output, flushed in the end. UserError where nobody reads it any more, or its disk is full."""

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.report.show import RULED, output_width
-from mpipipe.report.units import figures, human_bytes, human_rate, human_seconds
+from mpipipe.report.units import figures, human_bytes, human_rate, human_seconds, plural
 from mpipipe.resources.cluster import Cluster, Host
 
 WIDE = 110
@@ -45,8 +45,8 @@ def plan_table(plan: Plan, width: int | None = None) -> Table:
 def plan_text(plan: Plan) -> list[str]:
     """Lines below the table: what the plan foretells, its schedule, its notes."""
     speed = human_rate(plan.batch / plan.step_s) if plan.step_s > 0 else "no samples/s"
-    sizes = f"{_plural(plan.batch, 'sample')} in {_plural(plan.micros, 'micro-batch', 'es')} of {plan.micro_batch}"
-    places = f"{_plural(len(plan.stages), 'stage')} on {_plural(plan.ranks, 'rank')}"
+    sizes = f"{plural(plan.batch, 'sample')} in {plural(plan.micros, 'micro-batch', 'es')} of {plan.micro_batch}"
+    places = f"{plural(len(plan.stages), 'stage')} on {plural(plan.ranks, 'rank')}"
     lines = [
         f"predicted: {human_seconds(plan.step_s)} a step, {speed} ({sizes})",
         f"schedule: {plan.schedule}, {places}, bubble {plan.bubble:.1%} of the step",
@@ -111,7 +111,3 @@ def _versions(host: Host, keys: Sequence[str]) -> list[str]:
 
 def _short_cpu(name: str) -> str:
     return re.sub(r"\((R|TM|r|tm)\)| CPU\b| Processor\b|\d+-Core\b| @ [\d.]+GHz", "", name).strip()
-
-
-def _plural(count: int, word: str, ending: str = "s") -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}{ending}"

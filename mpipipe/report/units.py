@@ -50,3 +50,8 @@ def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
     while round(abs(number), 1) >= base and power < len(units) - 1:
         number, power = number / base, power + 1
     return f"{number:.1f} {units[power]}"
+
+
+def plural(count: int, word: str, ending: str = "s") -> str:
+    """`1 rank`, `2 ranks`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}{ending}"

@@ -116,7 +116,7 @@ def test_a_plan_that_fits_nowhere(desk):
     assert int(needed.replace(",", "")) - int(short.replace(",", "")) == 10_000
     assert "a smaller train.micro_batch" in text
     # the same where the hosts are measured
-    sizes = settings(*(f"train.{key}={10**13}" for key in ("batch", "micro_batch")))
+    sizes = settings("model.layers=[{kind='linear',outputs=2000000000},{kind='linear',outputs=10}]")
     assert re.search(r"is short by [\d,]+ bytes", desk.refuses("train", "tiny.toml", "--out", "run", *sizes))
 
 

@@ -93,7 +93,7 @@ def test_defaults_and_whole_numbers():
     [
         ({"leaves": []}, ["top.leaf: missing", "a table"]),
         ({"leaf": {}}, ["top.leaf.name: missing", "a string"]),
-        ({"leaf": []}, ["top.leaf: [] is not a table", "Leaf"]),
+        ({"leaf": []}, ["top.leaf: [] is not a table", "needed: a table"]),
         ({"leaf": {"name": "a", "sise": 2}}, ["top.leaf.sise: unknown key", "did you mean 'size'?"]),
         ({"leaves": [{"name": "a"}, {"name": 3}]}, ["top.leaves[1].name: 3 is an integer", "a string"]),
         ({"leaves": {"name": "a"}}, ["top.leaves", "is a table", "needed: a list"]),
@@ -109,7 +109,7 @@ def test_defaults_and_whole_numbers():
         ({"maybe": 3}, ["top.maybe: 3 is an integer", "a table or nothing"]),
         ({"maybes": [None, "x"]}, ["top.maybes[1]: 'x' is a string", "an integer or nothing"]),
         ({"flag": 1}, ["top.flag: 1 is an integer", "true or false"]),
-        ([], ["top: [] is not a table", "Tree"]),
+        ([], ["top: [] is not a table", "needed: a table"]),
     ],
 )
 def test_the_place_and_the_need_are_named(plain, words):
