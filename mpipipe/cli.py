@@ -52,6 +52,7 @@ Options:
 
 Every command runs under mpirun and, as one rank, without it; inspect, plan and schedule need no MPI.
 Exit status: 0; 1 for a fault (or a difference); 2 for what the user can mend, said in one line; 130 when interrupted.
+Signals to train: INT and TERM end it at once; USR1 (which mpirun passes on) saves a checkpoint and stops with status 0.
 """
 
 import re

@@ -212,4 +212,5 @@ def _changed(before: Job, after: Job) -> list[str]:
     names += [key for key in ("model", "data") if getattr(before, key) != getattr(after, key)]
     if not names:
         return []
-    return [f"{', '.join(names)} changed since the checkpoint: the result will differ from an uninterrupted run"]
+    notice = f"{', '.join(names)} changed since the checkpoint: the result will differ from an uninterrupted run"
+    return [f"{notice}, and other samples may be held back" if {"train.seed", "data"} & set(names) else notice]

@@ -22,7 +22,7 @@ def survey(world: World, threads: int = 0) -> Cluster | None:
     host = host_facts(world.rank, from_plain(Place, places[world.rank], "place"), world.library, rates)
     told = world.gather(to_plain(host))
     cluster = None if told is None else Cluster(tuple(from_plain(Host, one, "host") for one in told))
-    return _with_threads(cluster, threads) if cluster else None
+    return _with_threads(_levelled(cluster), threads) if cluster else None
 
 
 def versions_notices(world: World, cluster: Cluster | None) -> list[str]:
@@ -38,6 +38,23 @@ def _places(seats: list[Any]) -> list[Any]:
         sharing = [other for other in here if not cores or set(cores) & set(seats[other][1])]
         places.append(to_plain(Place(len(here), len(sharing), sharing.index(rank))))
     return places
+
+
+def _levelled(cluster: Cluster) -> Cluster:
+    """Ranks of one host are alike: each gets the mean of their rates, and the least of the memory that they saw."""
+    groups: dict[str, list[Host]] = {}
+    for host in cluster.hosts:
+        groups.setdefault(host.name, []).append(host)
+    return Cluster(tuple(_level(host, groups[host.name]) for host in cluster.hosts))
+
+
+def _level(host: Host, group: list[Host]) -> Host:
+    return replace(
+        host,
+        matrix_flops=sum(one.matrix_flops for one in group) / len(group),
+        elements=sum(one.elements for one in group) / len(group),
+        available_bytes=min(one.available_bytes for one in group),
+    )
 
 
 def _with_threads(cluster: Cluster, threads: int) -> Cluster:

@@ -72,13 +72,14 @@ class Writer:
             self.temporary.unlink()
 
     def _check_room(self, needed: int) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        if free < needed:
+        disk = shutil.disk_usage(self.path.parent)
+        free = disk.free
+        if disk.total and free < needed:  # some file systems do not tell their size
             raise CheckpointError(
                 str(self.path),
                 f"{free:,} bytes are free on the disk",
                 f"about {needed:,} bytes for this checkpoint",
-                "older checkpoints were kept; make room, or give another --out",
+                "what was saved before is kept; make room, or give another --out",
             )
 
     def _write_facts(self, facts: Facts) -> None:
@@ -96,7 +97,7 @@ class Writer:
 
     def _failed(self, reason: Exception) -> CheckpointError:
         self.abandon()
-        remedy = "older checkpoints were kept; make room or give another --out"
+        remedy = "what was saved before is kept; make room, or give another --out"
         why = reason.strerror if isinstance(reason, OSError) and reason.strerror else " ".join(str(reason).split())
         return CheckpointError(str(self.path), f"cannot be written ({why})", "a folder with room", remedy)
 

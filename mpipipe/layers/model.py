@@ -18,6 +18,7 @@ from mpipipe.layers.residual import Residual
 from mpipipe.layers.types import Cost, Layer, Shape, Shapes, Work, size
 from mpipipe.records import from_plain
 
+MOST_REPEATS = 1000
 KINDS: dict[str, Any] = {
     kind.kind: kind for kind in (Linear, Relu, LeakyRelu, Tanh, Sigmoid, Gelu, Dropout, LayerNorm, Flatten, Residual)
 }
@@ -95,8 +96,8 @@ def build_layers(tables: Any, where: str) -> Iterator[Layer]:
         kind, repeat = table["kind"], table.get("repeat", 1)
         if kind not in KINDS:
             raise JobError(f"{at}.kind", f"unknown layer '{kind}'", remedy=nearest(kind, KINDS))
-        if not isinstance(repeat, int) or isinstance(repeat, bool) or repeat < 1:
-            raise JobError(f"{at}.repeat", f"{repeat!r}", "a whole number of 1 or more")
+        if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= MOST_REPEATS:
+            raise JobError(f"{at}.repeat", f"{repeat!r}", f"a whole number from 1 to {MOST_REPEATS}")
         rest = {key: value for key, value in table.items() if key not in ("kind", "repeat")}
         yield from [_build(KINDS[kind], rest, at)] * repeat
 

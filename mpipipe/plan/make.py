@@ -71,7 +71,8 @@ def _choose(totals: Totals, hosts: Sequence[Host], job: Job) -> tuple[Candidate,
 
     fits = found(wanted)
     if not fits:
-        _refuse(totals, hosts, kinds, job, max(wanted))
+        others = found(range(1, most + 1))
+        _refuse(totals, hosts, kinds, job, max(wanted), len(_best(others).stages) if others else 0)
     chosen = _best(fits)
     fewer = found(range(1, most)) if job.plan.ranks == "all" else []
     return chosen, _grouping_note(kinds) + _fewer_note(fewer, len(hosts), chosen)
@@ -208,15 +209,15 @@ def _fewer_note(fewer: Sequence[Candidate], hosts: int, chosen: Candidate) -> li
     return [f'{count} of the {hosts} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"']
 
 
-def _refuse(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, stages: int) -> NoReturn:
-    """Plan as if memory were free, and say where it is not."""
+def _refuse(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, stages: int, fits: int) -> NoReturn:
+    """Plan as if memory were free, and say where it is not, and that `fits` stages (if any) would do."""
     boundless = replace(kinds, hosts=tuple(replace(host, available_bytes=1 << 62) for host in kinds.hosts))
     made = []
     for schedule, rule in _rules(job):
         cuts = partition(totals, boundless, stages, rule)
         assert cuts is not None
         made.append(_candidate(totals, hosts, assign_ranks(cuts, kinds), schedule, rule, job))
-    _raise_short(totals, made)
+    _raise_short(totals, made, fits)
 
 
 def _shortages(totals: Totals, candidate: Candidate) -> list[tuple[int, int, int]]:
@@ -229,7 +230,7 @@ def _shortages(totals: Totals, candidate: Candidate) -> list[tuple[int, int, int
     return short
 
 
-def _raise_short(totals: Totals, candidates: Sequence[Candidate]) -> NoReturn:
+def _raise_short(totals: Totals, candidates: Sequence[Candidate], fits: int = 0) -> NoReturn:
     """Of the candidate that is short by the fewest bytes."""
     candidate = min(candidates, key=lambda one: sum(short for _, _, short in _shortages(totals, one)))
     shortages = _shortages(totals, candidate)
@@ -241,5 +242,6 @@ def _raise_short(totals: Totals, candidates: Sequence[Candidate]) -> NoReturn:
             f"{totals.costs[last - 1].name} take {needed:,} bytes, {max(0, host.available_bytes):,} are available"
         )
     found = "; ".join(lines) or "the layers fit no order of the hosts"
-    remedy = "help: a smaller train.micro_batch, more ranks, plan.schedule=1f1b, train.optimizer=sgd, or more memory"
+    others = "a smaller train.micro_batch, more ranks, plan.schedule=1f1b, train.optimizer=sgd, or more memory"
+    remedy = f"help: plan.ranks={fits} fits; or {others}" if fits else f"help: {others}"
     raise PlanError("plan", found, "every stage within its host's memory", remedy)

@@ -48,7 +48,7 @@ def plan_text(plan: Plan) -> list[str]:
     sizes = f"{plural(plan.batch, 'sample')} in {plural(plan.micros, 'micro-batch', 'es')} of {plan.micro_batch}"
     places = f"{plural(len(plan.stages), 'stage')} on {plural(plan.ranks, 'rank')}"
     lines = [
-        f"predicted: {human_seconds(plan.step_s)} a step, {speed} ({sizes})",
+        f"predicted: {human_seconds(plan.step_s)} a step at best, {speed} ({sizes})",
         f"schedule: {plan.schedule}, {places}, bubble {plan.bubble:.1%} of the step",
     ]
     return lines + [f"note: {note}" for note in plan.notes]

@@ -36,7 +36,7 @@ def draw_text(schedule: Schedule) -> str:
         for s, row in enumerate(grid)
     ]
     busy, total = sum(result.busy_s[:stages]), stages * result.end_s
-    head = f"{schedule.name}: {stages} stages, {schedule.micros} micro-batches; F = I = W = 1 unit, messages free"
+    head = f"{schedule.name}: {_sizes(schedule)}; F = I = W = 1 unit, messages free"
     legend = "F forward, I gradient of the input, W gradient of the weights, . waiting; the number is the micro-batch"
     foot = f"{end} units, bubble {(total - busy) / total:.1%} of the whole"
     return "\n".join([head, legend, "", *rows, "", foot])
@@ -47,7 +47,7 @@ def draw_svg(schedule: Schedule, result: Simulation | None = None) -> str:
     result = result or unit_simulation(schedule)
     stages = len(schedule.lanes)
     scale, row, left, top = 900 / max(result.end_s, 1e-9), 26, 80, 50
-    parts = [_text(left, 20, f"{schedule.name}: {stages} stages, {schedule.micros} micro-batches", 14)]
+    parts = [_text(left, 20, f"{schedule.name}: {_sizes(schedule)}", 14)]
     for index, kind in enumerate(COLOURS):
         x = left + 210 * index
         parts += [_box(x, 28, 12, 12, COLOURS[kind], NAMES[kind]), _text(x + 18, 38, NAMES[kind], 11)]
@@ -68,6 +68,11 @@ def _cell(x: float, y: float, span: Span, scale: float, row: int) -> list[str]:
     title = f"{action}: {span.start_s:.4g} to {span.end_s:.4g}"
     box = _box(x, y, max(width - 1, 0.5), row - 4, COLOURS[action.kind], title)
     return [box, _text(x + 3, y + 15, str(action.micro), 10, "white")] if width > 14 else [box]
+
+
+def _sizes(schedule: Schedule) -> str:
+    stages, micros = len(schedule.lanes), schedule.micros
+    return f"{stages} stage{'s' if stages != 1 else ''}, {micros} micro-batch{'es' if micros != 1 else ''}"
 
 
 def _box(x: float, y: float, width: float, height: float, colour: str, title: str) -> str:

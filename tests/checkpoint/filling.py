@@ -58,7 +58,7 @@ def attempt(tell: list, folder: Path, what: str, pieces: list[Piece], **hooks) -
         save(folder, 2, pieces, **hooks)
         wrong = "was saved"
     except CheckpointError as error:
-        wrong = "" if "\n" not in str(error) and "older checkpoints were kept" in str(error) else repr(str(error))
+        wrong = "" if "\n" not in str(error) and "what was saved before is kept" in str(error) else repr(str(error))
     left = sorted(path.name for path in folder.iterdir() if path.name != "filler")
     if left != ["step-00000001.h5"]:
         wrong += f" left {left}"

@@ -46,7 +46,7 @@ def test_full_while_saving(desk):
             fill(run.parent, leave)
             ended = desk("train", "--resume", "--out", "disk/run", "--quiet")
             assert (ended.status, ended.out) == (2, ""), ended
-            assert "older checkpoints were kept" in one_line(ended.err)
+            assert "what was saved before is kept" in one_line(ended.err)
             assert_only_the_old_checkpoint(run)
         (run.parent / "filler").unlink()
         desk.does("train", "--resume", "--out", "disk/run", "--quiet")

@@ -83,7 +83,7 @@ def test_plan_lines_are_in_pipeline_order():
 
 def test_plan_text():
     assert plan_text(plan()) == [
-        "predicted: 42.1 ms a step, 3040 samples/s (128 samples in 4 micro-batches of 32)",
+        "predicted: 42.1 ms a step at best, 3040 samples/s (128 samples in 4 micro-batches of 32)",
         "schedule: 1f1b, 2 stages on 3 ranks, bubble 18.2% of the step",
         "note: rank 2 stays idle [slow]",
     ]
