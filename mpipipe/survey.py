@@ -19,7 +19,7 @@ def survey(world: World, threads: int = 0) -> Cluster | None:
     places = world.share(lambda: _places(seats or []))
     world.meet()
     rates = measure_rates()
-    host = host_facts(world.rank, from_plain(Place, places[world.rank], "place"), world.library, rates)
+    host = host_facts(world.rank, from_plain(Place, places[world.rank], "place"), world.mpi_version, rates)
     told = world.gather(to_plain(host))
     cluster = None if told is None else Cluster(tuple(from_plain(Host, one, "host") for one in told))
     return _with_threads(_levelled(cluster), threads) if cluster else None

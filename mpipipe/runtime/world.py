@@ -35,7 +35,7 @@ class World:
         self.host = socket.gethostname()
         self.told = False
         """Whether all ranks have been told to end, so that this one may just go."""
-        self.library = _library(mpi.Get_library_version())
+        self.mpi_version = _mpi_version(mpi.Get_library_version())
 
     def transport(self) -> Transport:
         """Point-to-point messages on a communicator of their own."""
@@ -97,7 +97,7 @@ class World:
             wait_s = min(2 * wait_s, LONG_WAIT_S)
 
 
-def _library(text: str) -> str:
+def _mpi_version(text: str) -> str:
     """`Open MPI 5.0.11`, `MPICH 5.0.2`: the name before the version number, and that."""
     words = text.replace(",", " ").replace("\0", " ").split()
     place = next((i for i, word in enumerate(words) if any(letter.isdigit() for letter in word)), len(words) - 1)

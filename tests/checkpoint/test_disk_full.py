@@ -3,32 +3,14 @@
 Each test runs a process of its own: HDF5 may print, hang or crash when a process ends whose files it could not close.
 """
 
-import contextlib
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from needs import small_disk
 
 FILLING = Path(__file__).with_name("filling.py")
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str = "3m") -> Iterator[Path]:
-    """A disk of that size; only root can have one, and not in every container."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no small disk can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def check(way: str, folder: Path) -> list[str]:
@@ -46,5 +28,5 @@ def test_files_that_may_not_grow(tmp_path):
 
 
 def test_a_disk_that_is_full(tmp_path):
-    with small_disk(tmp_path / "disk") as disk:
+    with small_disk(tmp_path / "disk", "3m") as disk:
         assert len(check("disk", disk)) == 5

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from needs import missing
 
 from mpipipe.checkpoint import (
     Facts,
@@ -180,11 +180,7 @@ def tool(name: str) -> str:
     """Debian's tool of that name; a test that cannot have it fails under CI and is skipped, loudly, elsewhere."""
     found = shutil.which(name)
     if found is None:
-        why = f"no {name}; on Debian: apt-get install hdf5-tools"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        warnings.warn(f"THE LAYOUT IS NOT CHECKED BY HDF5'S OWN TOOLS: {why}", stacklevel=2)
-        pytest.skip(why)
+        missing(f"the layout by HDF5's own tools: no {name}; on Debian: apt-get install hdf5-tools")
     return found
 
 

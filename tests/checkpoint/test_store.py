@@ -62,9 +62,7 @@ def test_an_abandoned_writer_leaves_the_old_ones(tmp_path):
 def test_a_piece_that_cannot_be_written(tmp_path):
     write_steps(tmp_path, 1)
     writer = unready(tmp_path)
-    with pytest.raises(
-        CheckpointError, match=r"step-00000002.h5: cannot be written \(.*what was saved before"
-    ) as caught:
+    with pytest.raises(CheckpointError, match=r"step-00000002.h5: cannot be written .*saved before") as caught:
         writer.write(PIECES[0], np.zeros((3, 4), np.float32))  # for the second time
     assert "\n" not in str(caught.value)
     assert_only_the_old_one(tmp_path)

@@ -1,30 +1,13 @@
 """Disks that are full, or may only be read."""
 
-import contextlib
-import os
 import shutil
 import subprocess
 
-import pytest
+from needs import small_disk
 
 from mpipipe.checkpoint import verify
 
 from .running import checkpoints, metrics, newest, one_line, settings, summary, tree
-
-
-@contextlib.contextmanager
-def disk(folder, options):
-    """A small disk of its own, which only root can have, and not in every container."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no small disk can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(folder, leave):
@@ -40,7 +23,7 @@ def assert_only_the_old_checkpoint(run):
 
 
 def test_full_while_saving(desk):
-    with disk(desk.folder / "disk", "size=400k"):
+    with small_disk(desk.folder / "disk", "400k"):
         run = desk.train("disk/run", "run.stop_after=2")
         for leave in (70_000, 40_000):
             fill(run.parent, leave)
@@ -54,7 +37,7 @@ def test_full_while_saving(desk):
 
 
 def test_full_from_the_start(desk):
-    with disk(desk.folder / "disk", "size=400k") as small:
+    with small_disk(desk.folder / "disk", "400k") as small:
         run = desk.train("disk/run", "run.stop_after=2")
         fill(small, 0)
         before = tree(run)
@@ -81,7 +64,7 @@ def test_predictions_are_whole_or_not_there(desk, trained):
 
 
 def test_a_disk_that_may_only_be_read(desk, trained):
-    with disk(desk.folder / "disk", "size=400k") as small:
+    with small_disk(desk.folder / "disk", "400k") as small:
         shutil.copytree(trained, small / "run")
         subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
         sets = settings("train.steps=5")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import missing
 
 from .running import JOB, checkpoints, flip, newest, one_line, settings, tree
 
@@ -264,7 +265,7 @@ def test_results_that_cannot_be_written(desk, trained):
 @pytest.mark.parametrize("out", ["/dev/full", "a pipe that nobody reads"])
 def test_standard_output_that_takes_no_more(desk, trained, out):
     if out == "/dev/full" and not Path(out).exists():
-        pytest.skip("no /dev/full here")
+        missing("standard output on a full disk: no /dev/full")
     for command in (
         ("predict", newest(trained), "digits"),
         ("evaluate", newest(trained)),

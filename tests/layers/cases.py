@@ -87,3 +87,8 @@ def blocks(features: int, depth: int = 2) -> st.SearchStrategy[dict[str, Any]]:
     single = same if depth == 0 else st.one_of(same, blocks(features, depth - 1))
     pieces = st.lists(st.one_of(single.map(lambda table: [table]), pair), min_size=1, max_size=3)
     return pieces.map(lambda lists: block(*(table for tables in lists for table in tables)))
+
+
+def without_dropout(cases: Any) -> list[Any]:
+    """Those in which a sample does not depend on its company: dropout draws one mask for a whole micro-batch."""
+    return [(table, shape) for table, shape in cases if "dropout" not in kinds_in([table])]
