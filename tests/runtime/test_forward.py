@@ -78,12 +78,20 @@ def test_stages_that_never_train_have_no_gradients_and_no_state():
         assert not [array for state in stage.state for tree in state.values() for _, array in leaves(tree)]
 
 
-def test_predicting_asks_for_no_targets():
-    case, asked = make_case(DEEP, (4,), cuts=(2,)), []
+def test_predicting_asks_for_no_targets_and_measures_no_loss():
+    case, asked, measured = make_case(DEEP, (4,), cuts=(2,)), [], []
 
     def feed(rows, x, t):
         asked.append(t is not None)
         case.feed(rows, x, t)
 
-    play(case, lambda conductor: (conductor.predict(np.arange(7), feed), conductor.evaluate(np.arange(7), feed)))
-    assert asked == [False] * 4 + [True] * 4
+    def tamper(member):
+        measure = member.stage.measure_loss
+        member.stage.measure_loss = lambda micro, scratch: (measured.append(asked[-1]), measure(micro, scratch))
+
+    def story(conductor):
+        conductor.predict(np.arange(7), feed)
+        conductor.evaluate(np.arange(7), feed)
+
+    play(case, story, tamper=tamper)
+    assert asked == [False] * 4 + [True] * 4 and measured == [True] * 4

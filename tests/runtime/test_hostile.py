@@ -38,7 +38,7 @@ def sleepy(rank, seed=0, most_s=2e-3):
 
 
 @given(cases(), st.integers(0, 2**32), st.integers(0, 3))
-@settings(max_examples=30, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 def test_any_run_in_a_hostile_world_has_the_same_bits(case, seed, slow):
     history = straight(case)
     assume(np.isfinite(history.numbers).all())
@@ -60,12 +60,12 @@ def test_one_kind_of_message_always_late(late, buffered):
     A norm later than the order for the next step was once taken as overruled by it, and the update left out.
     """
     case = three_ranks(clip_norm=0.05)
-    history = straight(case, 5)
+    history = straight(case, 3)
 
     def decide(tag, size):
         return Fate(looks=15 if tag == late else 0, buffered=buffered and size < 200)
 
-    outcome = play(case, train(case, 5), link=Sea(lambda rank: decide).link, tamper=sleepy(late % 3))
+    outcome = play(case, train(case, 3), link=Sea(lambda rank: decide).link, tamper=sleepy(late % 3))
     assert numbers(outcome.value) == history.numbers
     same_bits(outcome.weights(), history.everything[-1])
 
