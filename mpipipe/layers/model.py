@@ -144,8 +144,10 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
 
 def forward_only(costs: Sequence[LayerCost]) -> tuple[LayerCost, ...]:
     """The same layers when only evaluating: no gradients, no state."""
-    nothing = {"grad_input": Work(), "grad_weight": Work(), "gradient_bytes": 0, "state_bytes": 0, "held_bytes": 0}
-    return tuple(replace(cost, **nothing) for cost in costs)  # type: ignore[arg-type]
+    return tuple(
+        replace(cost, grad_input=Work(), grad_weight=Work(), gradient_bytes=0, state_bytes=0, held_bytes=0)
+        for cost in costs
+    )
 
 
 def _sample_cost(model: Model, i: int) -> Cost:

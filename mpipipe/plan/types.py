@@ -50,3 +50,7 @@ class Plan:
     def stage_of(self, rank: int) -> int | None:
         """The index of the stage that `rank` holds, or None where it is idle."""
         return next((index for index, stage in enumerate(self.stages) if stage.rank == rank), None)
+
+    def rank_of(self, layer: int) -> int:
+        """The rank that holds a layer."""
+        return next(stage.rank for stage in self.stages if stage.first <= layer < stage.last)

@@ -141,7 +141,7 @@ class Conductor:
                 raise NonFiniteError(
                     f"step {step + 1}: the gradient of layer {name} is not finite (the loss still was); {ADVICE}"
                 )
-        return math.sqrt(sum(squares))
+        return math.sqrt(math.fsum(squares))
 
     def _tell_norm(self, norm: float) -> None:
         if not self.crew.job.train.clip_norm:
@@ -188,9 +188,8 @@ class Conductor:
         self.member.diagnose(micro)
         wait_all(self.transport, requests, self.member.patience("waiting for diagnoses"))
         bad = [int(array[0]) - 1 for array in self.arrays if array[0] > 0]
-        where = (
-            f"layer {self.crew.model.names[min(bad)]} is the first whose output is not" if bad else "all layers' are"
-        )
+        names = self.crew.model.names
+        where = f"layer {names[min(bad)]} is the first whose output is not" if bad else "every layer's output is"
         return NonFiniteError(f"step {step + 1}, micro-batch {micro}: the loss is not finite; {where}; {ADVICE}")
 
     def _look_around(self) -> None:
@@ -204,7 +203,7 @@ class Conductor:
     def save(self, open_writer: Callable[[], PieceWriter]) -> None:
         """Begin a checkpoint of the weights as they are now, after one under way. Raises CheckpointError."""
         self.finish_save()
-        owners = [next(s.rank for s in self.stages if s.first <= piece.layer < s.last) for piece in self.pieces]
+        owners = [self.crew.plan.rank_of(piece.layer) for piece in self.pieces]
         self.collector, self.all_in = Collector(self.transport, self.pieces, owners, open_writer), False
         self._order(Order(What.SAVE))
         self.member.save()

@@ -3,6 +3,7 @@
 A member has a stage, unless it is idle, and on rank 0 the source of the samples.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from mpipipe.runtime.programs import Programs
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import NonFiniteLossError, Now, Stage
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
+from mpipipe.schedule import Kind
 
 
 class ActionError(MpipipeError):
@@ -130,7 +132,8 @@ class Member:
             if isinstance(error.__cause__, NonFiniteLossError):
                 return error.__cause__.micro
             action = self.programs.of(order).actions[error.key]
-            raise ActionError(f"{self._where()}, action {action}") from error.__cause__
+            where = "source" if action.kind == Kind.LOAD else self._where()
+            raise ActionError(f"{where}, action {action}") from error.__cause__
         if self.stage is not None and order.what == What.TRAIN:
             self.finish_saving()  # a checkpoint under way takes the weights as they are: update must not come before
             self._run_all(self.stage.norm_tasks(self.report[HEAD_SIZE:]))
@@ -140,7 +143,7 @@ class Member:
         """Tell rank 0 how the batch went; idle ranks have nothing to tell."""
         if self.stage is None:
             return
-        loss, right = sum(self.stage.losses), sum(self.stage.right)
+        loss, right = math.fsum(self.stage.losses), sum(self.stage.right)  # Python 3.12 changed what sum() rounds
         busy_s, self.busy_before = self.work.busy_s - self.busy_before, self.work.busy_s
         self.report[:HEAD_SIZE] = (trouble, loss, right, busy_s, self.pause_s)
         self.pause_s = 0.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from mpipipe.checkpoint import Piece, pieces
 from mpipipe.layers import Array
-from mpipipe.runtime.crew import CONDUCTOR, Crew
+from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import MessageError, Tag, wait_all
 
@@ -62,14 +62,10 @@ def _send(member: Member, number: int, piece: Piece, read: Read | None) -> None:
     array = np.empty(0, np.float32) if read is None else np.ascontiguousarray(read(piece), np.float32)
     if read is not None and array.shape != piece.shape:
         raise MessageError(f"{piece.place}: an array of shape {array.shape} was read; needed: {piece.shape}")
-    request = member.transport.send(array, _owner(member.crew, piece.layer), Tag.PIECE.of(number))
+    request = member.transport.send(array, member.crew.plan.rank_of(piece.layer), Tag.PIECE.of(number))
     wait_all(member.transport, [request], member.patience("handing out weights"))
 
 
 def _place(member: Member, piece: Piece) -> Array:
     assert member.stage is not None
     return member.stage.array(piece.layer, piece.path, piece.state)
-
-
-def _owner(crew: Crew, layer: int) -> int:
-    return next(stage.rank for stage in crew.plan.stages if stage.first <= layer < stage.last)

@@ -52,15 +52,16 @@ class Straight:
 
     def train(self, rows: Array, step: int, rate: float) -> tuple[float, float, float]:
         """One batch and one update: mean loss, accuracy, norm."""
-        loss, right = 0.0, 0
+        losses, right = [], 0
         for micro, part in self.micros(rows):
             run = self.forward(part, step, micro)
-            loss, right = loss + run.loss, right + run.right
+            losses.append(run.loss)
+            right += run.right
             self.backward(run, len(rows), first=micro == 0)
         squares = [math.fsum(square_sum(gradient) for _, gradient in leaves(tree)) for tree in self.gradients]
-        norm, clip = math.sqrt(sum(squares)), self.settings.clip_norm
+        norm, clip = math.sqrt(math.fsum(squares)), self.settings.clip_norm
         self.update(Update(self.settings, step + 1, rate, min(1.0, clip / (norm + 1e-6)) if clip else 1.0))
-        return loss / len(rows), right / len(rows), norm
+        return math.fsum(losses) / len(rows), right / len(rows), norm
 
     def micros(self, rows: Array) -> Iterator[tuple[int, Array]]:
         size = self.settings.micro_batch
@@ -104,7 +105,7 @@ class Straight:
         loss, right, outputs = 0.0, 0, []
         for start in range(0, len(rows), self.settings.batch):
             runs = [self.forward(part) for _, part in self.micros(rows[start : start + self.settings.batch])]
-            loss, right = loss + sum(run.loss for run in runs), right + sum(run.right for run in runs)
+            loss, right = loss + math.fsum(run.loss for run in runs), right + sum(run.right for run in runs)
             outputs += [run.acts[-1] for run in runs]
         return loss, right, np.concatenate(outputs)
 

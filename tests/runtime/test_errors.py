@@ -121,7 +121,7 @@ def test_a_source_that_cannot_be_read_ends_the_run(order):
     outcome = play(case, story, hopeful=False)
     assert list(outcome.errors) == [0]
     assert isinstance(outcome.errors[0], ActionError) and isinstance(outcome.errors[0].__cause__, OSError)
-    assert str(outcome.errors[0]).endswith(", action LOAD1")
+    assert str(outcome.errors[0]) == "source, action LOAD1"
 
 
 # ---- silence ----------------------------------------------------------------------------------------------------
