@@ -2,7 +2,10 @@
 
 import sys
 
-from mpipipe.cli import main
+from mpipipe.launcher import choose_kernel
 
 if __name__ == "__main__":
+    choose_kernel()  # before anything loads numpy
+    from mpipipe.cli import main
+
     sys.exit(main())

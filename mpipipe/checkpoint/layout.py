@@ -14,7 +14,7 @@ place in the model: nothing here depends on how many ranks held it.
 from dataclasses import dataclass, field
 
 from mpipipe.errors import CheckpointError
-from mpipipe.layers import STATE, Model, Shape, Shapes
+from mpipipe.layers import Model, Shape, shape_leaves, state_names
 
 FORMAT = "mpipipe checkpoint"
 VERSION = 1
@@ -81,18 +81,9 @@ def pieces(model: Model, optimizer: str) -> tuple[Piece, ...]:
     every = []
     for i, (layer, name) in enumerate(zip(model.layers, model.names, strict=True)):
         for path, shape in shape_leaves(layer.parameters(model.shapes[i])):
-            states = ("", *STATE[optimizer])
+            states = ("", *state_names(optimizer, path))
             every += [Piece(i, name, path, state, shape) for state in states]
     return tuple(every)
-
-
-def shape_leaves(shapes: Shapes, path: str = "") -> list[tuple[str, Shape]]:
-    """Every shape of a tree with its path."""
-    found: list[tuple[str, Shape]] = []
-    for name, shape in shapes.items():
-        at = f"{path}/{name}" if path else name
-        found += shape_leaves(shape, at) if isinstance(shape, dict) else [(at, shape)]
-    return found
 
 
 def compare_models(found: dict[str, Shape], model: Model, where: str) -> None:

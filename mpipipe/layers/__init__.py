@@ -2,9 +2,22 @@
 
 from mpipipe.layers.losses import LOSSES, Loss, find_loss
 from mpipipe.layers.model import KINDS, LayerCost, Model, build_layers, build_model, forward_only, layer_costs
-from mpipipe.layers.optimizers import STATE, Update, learning_rate, square_sum, update_weight
-from mpipipe.layers.trees import first_rows, leaves, make_tree, touched, tree_bytes
-from mpipipe.layers.types import Array, Cost, Key, Layer, Scratch, Shape, Shapes, Tile, Tree, Weightless, Work
+from mpipipe.layers.optimizers import STATE, Update, learning_rate, square_sum, state_names, update_weight
+from mpipipe.layers.trees import first_rows, leaves, make_tree, shape_leaves, touched, tree_bytes
+from mpipipe.layers.types import (
+    Array,
+    Cost,
+    Key,
+    Layer,
+    Scratch,
+    Shape,
+    Shapes,
+    Tile,
+    Tree,
+    Weightless,
+    Work,
+    is_running,
+)
 
 __all__ = [
     "KINDS",
@@ -30,11 +43,14 @@ __all__ = [
     "find_loss",
     "first_rows",
     "forward_only",
+    "is_running",
     "layer_costs",
     "leaves",
     "learning_rate",
     "make_tree",
+    "shape_leaves",
     "square_sum",
+    "state_names",
     "touched",
     "tree_bytes",
     "update_weight",

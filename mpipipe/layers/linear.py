@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpipipe.errors import ShapeError
+from mpipipe.layers.products import add_product
 from mpipipe.layers.types import Array, Cost, Key, Scratch, Shape, Shapes, Tile, Tree, Work, add_up, size
 
 
@@ -76,19 +77,11 @@ class Linear:
         return tuple((start, min(start + rows, shape[-1])) for start in range(0, shape[-1], rows))
 
     def grad_weight(
-        self, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
+        self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
     ) -> None:
         """Rows of x^T dy; the first tile also sums dy for the bias."""
         start, stop = tile
-        mark = scratch.mark()
-        left, total = _rows(x)[:, start:stop].T, g["weight"][start:stop]
-        if first:
-            np.matmul(left, _rows(dy), out=total)
-        else:
-            part = scratch.take(total.shape, total.dtype)
-            np.matmul(left, _rows(dy), out=part)
-            np.add(total, part, out=total)
-        scratch.release(mark)
+        add_product(_rows(x)[:, start:stop].T, _rows(dy), g["weight"][start:stop], first, scratch)
         if self.bias and start == 0:
             part = scratch.take((self.outputs,), dy.dtype)
             np.sum(_rows(dy), axis=0, out=part)

@@ -13,8 +13,9 @@ from mpipipe.layers.flatten import Flatten
 from mpipipe.layers.linear import Linear
 from mpipipe.layers.losses import Loss, find_loss
 from mpipipe.layers.norm import LayerNorm
-from mpipipe.layers.optimizers import STATE
+from mpipipe.layers.optimizers import state_names
 from mpipipe.layers.residual import Residual
+from mpipipe.layers.trees import shape_leaves, total
 from mpipipe.layers.types import Cost, Layer, Shape, Shapes, Work, size
 from mpipipe.records import from_plain
 
@@ -131,12 +132,12 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 grad_weight=_times(cost.grad_weight, rows),
                 weight_bytes=weights,
                 gradient_bytes=weights,
-                state_bytes=weights * len(STATE[train.optimizer]),
+                state_bytes=_state_bytes(layer.parameters(shape), train.optimizer) * item_bytes,
                 input_bytes=size(shape) * per_micro,
                 boundary_bytes=out,
                 saved_bytes=out + total(layer.saved(shape)) * per_micro + loss_saved,
                 held_bytes=out + total(layer.held(shape)) * per_micro,
-                scratch_bytes=int(cost.scratch * per_micro) + _tile_bytes(layer.parameters(shape), train, item_bytes),
+                scratch_bytes=int(cost.scratch * per_micro) + _sum_bytes(layer.parameters(shape), item_bytes),
             )
         )
     return tuple(costs)
@@ -171,16 +172,10 @@ def _times(work: Work, rows: int) -> Work:
     return Work(work.flops * rows, work.elements * rows)
 
 
-def total(shapes: Shapes) -> int:
-    """Elements of all shapes of a tree."""
-    return sum(total(shape) if isinstance(shape, dict) else math.prod(shape) for shape in shapes.values())
+def _state_bytes(shapes: Shapes, optimizer: str) -> int:
+    return sum(math.prod(shape) * len(state_names(optimizer, path)) for path, shape in shape_leaves(shapes))
 
 
-def _tile_bytes(shapes: Shapes, train: TrainSettings, item_bytes: int) -> int:
-    sizes = [
-        _tile_bytes(shape, train, item_bytes)
-        if isinstance(shape, dict)
-        else math.prod((min(shape[0], train.tile_rows), *shape[1:])) * item_bytes
-        for shape in shapes.values()
-    ]
-    return max(sizes, default=0)
+def _sum_bytes(shapes: Shapes, item_bytes: int) -> int:
+    """Room for the sum of a bias, or of a weight's single row or column, which W adds by a temporary."""
+    return max((max(shape, default=1) for _, shape in shape_leaves(shapes)), default=0) * item_bytes

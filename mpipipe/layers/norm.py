@@ -82,7 +82,7 @@ class LayerNorm:
         return ((0, shape[-1]),)
 
     def grad_weight(
-        self, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
+        self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
     ) -> None:
         """Sums over rows: dy normal for the gain, dy for the bias."""
         axes = tuple(range(dy.ndim - 1))

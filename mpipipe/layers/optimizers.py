@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpipipe.job import TrainSettings
-from mpipipe.layers.types import Array, Scratch, Tree
+from mpipipe.layers.types import Array, Scratch, Tree, is_running
 
 RUN = 32768
 
@@ -32,6 +32,11 @@ STATE: dict[str, tuple[str, ...]] = {
     "adamw": ("mean", "square"),
 }
 """Names of the arrays, each of the weight's shape, that an optimizer keeps for each weight; 'none' only evaluates."""
+
+
+def state_names(optimizer: str, path: str) -> tuple[str, ...]:
+    """What the optimizer keeps for the weight at `path`: nothing for one that is not trained."""
+    return () if is_running(path) else STATE[optimizer]
 
 
 def update_weight(update: Update, weight: Array, gradient: Array, state: Tree, scratch: Scratch) -> None:

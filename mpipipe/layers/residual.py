@@ -97,15 +97,14 @@ class Residual:
         return tuple((i, *tile) for i, (_, layer, at) in enumerate(self._each(shape)) for tile in layer.tiles(at, rows))
 
     def grad_weight(
-        self, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
+        self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
     ) -> None:
         """The inner layer's tile."""
         i, *rest = tile
         layer, name = self.layers[i], f"{i}_{self.layers[i].kind}"
         inner_dy = held.get(f"dy{i}", dy)
-        layer.grad_weight(
-            tuple(rest), self._input(i, x, saved), inner_dy, saved[name], held[name], g[name], first, scratch
-        )
+        inner = self._input(i, x, saved)
+        layer.grad_weight(p[name], tuple(rest), inner, inner_dy, saved[name], held[name], g[name], first, scratch)
 
     def _input(self, i: int, x: Array, saved: Tree) -> Array:
         array: Array = saved[f"y{i - 1}"] if i else x

@@ -1,11 +1,12 @@
 """Trees of arrays: made from trees of shapes, walked by path, cut to their first rows."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from mpipipe.layers.types import Array, Shapes, Tree
+from mpipipe.layers.types import Array, Shape, Shapes, Tree
 
 
 def make_tree(shapes: Shapes, dtype: DTypeLike, rows: int | None = None) -> Tree:
@@ -32,6 +33,20 @@ def leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Array]]:
             yield from leaves(item, at)
         else:
             yield at, item
+
+
+def shape_leaves(shapes: Shapes, path: str = "") -> list[tuple[str, Shape]]:
+    """Every shape of a tree with its path, in order."""
+    found: list[tuple[str, Shape]] = []
+    for name, shape in shapes.items():
+        at = f"{path}/{name}" if path else name
+        found += shape_leaves(shape, at) if isinstance(shape, dict) else [(at, shape)]
+    return found
+
+
+def total(shapes: Shapes) -> int:
+    """Elements of all shapes of a tree."""
+    return sum(math.prod(shape) for _, shape in shape_leaves(shapes))
 
 
 def first_rows(tree: Tree, rows: int) -> Tree:

@@ -137,9 +137,21 @@ class Layer(Protocol):
         """The pieces of W, of about `rows` rows of a weight each. They fix the rounding, so they come from the job."""
 
     def grad_weight(
-        self, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
+        self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
     ) -> None:
-        """Add one tile of the weights' gradient to g, or write it where this is the batch's `first` micro-batch."""
+        """Add one tile of the weights' gradient to g, or write it where this is the batch's `first` micro-batch.
+
+        Micro-batches come in ascending order.
+        """
+
+
+RUNNING = "running_"
+"""Begins the names of weights that are not trained: W leaves their new value in g, and the update copies it."""
+
+
+def is_running(path: str) -> bool:
+    """Whether the weight at `path` follows the data (batchnorm's running statistics) instead of the optimizer."""
+    return path.rpartition("/")[2].startswith(RUNNING)
 
 
 class Weightless:
@@ -167,7 +179,7 @@ class Weightless:
         return ()
 
     def grad_weight(
-        self, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
+        self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
     ) -> None:
         """Never called: there are no tiles."""
         raise AssertionError("a layer without weights has no W work")

@@ -19,14 +19,15 @@ from mpipipe.layers import (
     Scratch,
     Tile,
     Update,
+    is_running,
     leaves,
     make_tree,
     square_sum,
+    state_names,
     touched,
     tree_bytes,
     update_weight,
 )
-from mpipipe.layers.optimizers import STATE
 from mpipipe.runtime.slots import DTYPE, GradientSlot, Slot, make_gradient_slot, make_slot
 from mpipipe.runtime.workqueue import Task
 
@@ -80,7 +81,10 @@ class Stage:
         trains = share.optimizer != "none"
         self.gradients = [make_tree(layer.parameters(at), DTYPE) if trains else {} for layer, at in self._each()]
         self.state = [
-            {path: {name: touched(w.shape, DTYPE) for name in STATE[share.optimizer]} for path, w in leaves(tree)}
+            {
+                path: {name: touched(w.shape, DTYPE) for name in state_names(share.optimizer, path)}
+                for path, w in leaves(tree)
+            }
             for tree in self.weights
         ]
         rows, loss = share.micro_batch, self.model.loss if self.is_last else None
@@ -200,15 +204,15 @@ class Stage:
         """One task of W."""
         slot, gradient = self.slot(micro), self.gradient_slot(micro)
         for i, tile in self.parts[part]:
-            x, dy, total = slot.acts[i], gradient.grads[i + 1], self.gradients[i]
-            self.layers[i].grad_weight(tile, x, dy, slot.saved[i], gradient.held[i], total, micro == 0, scratch)
+            p, x, dy, total = self.weights[i], slot.acts[i], gradient.grads[i + 1], self.gradients[i]
+            self.layers[i].grad_weight(p, tile, x, dy, slot.saved[i], gradient.held[i], total, micro == 0, scratch)
             scratch.release(0)
 
     def norm_tasks(self, sums: Array) -> list[tuple[str, Task]]:
         """Tasks that put each layer's sum of squared gradients into `sums` (one float64 for each layer)."""
 
         def task(i: int, scratch: Scratch) -> None:
-            sums[i] = math.fsum(square_sum(gradient) for _, gradient in leaves(self.gradients[i]))
+            sums[i] = math.fsum(square_sum(g) for path, g in leaves(self.gradients[i]) if not is_running(path))
 
         return [(f"norm of layer {self.share.first + i}", partial(task, i)) for i in range(len(self.layers))]
 
@@ -218,7 +222,10 @@ class Stage:
         for i in range(len(self.layers)):
             gradients = dict(leaves(self.gradients[i]))
             for path, weight in leaves(self.weights[i]):
-                task = partial(update_weight, update, weight, gradients[path], self.state[i][path])
+                if is_running(path):
+                    task: Task = partial(_copy, weight, gradients[path])
+                else:
+                    task = partial(update_weight, update, weight, gradients[path], self.state[i][path])
                 tasks.append((f"update of layer {self.share.first + i}, {path}", task))
         return tasks
 
@@ -228,3 +235,7 @@ class Stage:
             if not np.isfinite(array).all():
                 return self.share.first + i
         return None
+
+
+def _copy(weight: Array, value: Array, scratch: Scratch) -> None:
+    np.copyto(weight, value)

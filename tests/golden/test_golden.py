@@ -90,7 +90,7 @@ class Trainer:
         for i, layer in reversed(list(enumerate(self.model.layers))):
             layer.grad_input(self.p[i], y[i], y[i + 1], dy[i + 1], dy[i], saved[i], held[i], self.scratch)
             for tile in layer.tiles(self.model.shapes[i], self.job.train.tile_rows):
-                layer.grad_weight(tile, y[i], dy[i + 1], saved[i], held[i], self.g[i], first, self.scratch)
+                layer.grad_weight(self.p[i], tile, y[i], dy[i + 1], saved[i], held[i], self.g[i], first, self.scratch)
             self.scratch.release(0)
         return loss
 

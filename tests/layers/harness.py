@@ -72,7 +72,7 @@ class Run:
         g = self.g if into is None else into
         for tile in self.layer.tiles(self.shape, rows):
             mark = self.scratch.mark()
-            self.layer.grad_weight(tile, self.x, self.dy, self.saved, self.held, g, first, self.scratch)
+            self.layer.grad_weight(self.p, tile, self.x, self.dy, self.saved, self.held, g, first, self.scratch)
             self.scratch.release(mark)
         return g
 

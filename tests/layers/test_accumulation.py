@@ -67,7 +67,7 @@ def test_tiles_in_any_order_give_the_same_bits(table, shape):
     back.forward()
     back.grad_input()
     for tile in reversed(back.layer.tiles(shape, 2)):
-        back.layer.grad_weight(tile, back.x, back.dy, back.saved, back.held, back.g, True, back.scratch)
+        back.layer.grad_weight(back.p, tile, back.x, back.dy, back.saved, back.held, back.g, True, back.scratch)
     assert_bits(leaves(back.g), leaves(forth.g))
 
 

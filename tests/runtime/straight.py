@@ -90,7 +90,7 @@ class Straight:
             dx, held = np.full_like(x, np.nan), make_tree(layer.held(at), np.float32, len(x))
             layer.grad_input(self.weights[i], x, y, dy, dx, saved, held, Scratch())
             for tile in layer.tiles(at, self.settings.tile_rows):
-                layer.grad_weight(tile, x, dy, saved, held, self.gradients[i], first, Scratch())
+                layer.grad_weight(self.weights[i], tile, x, dy, saved, held, self.gradients[i], first, Scratch())
             dy = dx
 
     def update(self, update: Update) -> None:
