@@ -39,9 +39,9 @@ def evaluate(world: World, request: Request) -> int:
         assert data is not None
         part = data.validation
         feed = Samples(data, stored_scaling(loaded.checkpoint)).feed(part)
-        loss, right = conductor.evaluate(np.arange(part.count), feed)
-        accuracy = right / part.count if data.labels else None
-        result = Evaluation(str(loaded.checkpoint.path), data.source, part.count, loss / part.count, accuracy)
+        loss, right, counted = conductor.evaluate(np.arange(part.count), feed)
+        accuracy = right / max(1, counted) if data.labels else None
+        result = Evaluation(str(loaded.checkpoint.path), data.source, part.count, loss / max(1, counted), accuracy)
         _tell(result, request)
 
     return with_pipeline(world, request, prepare, use)

@@ -136,8 +136,8 @@ class Steps:
         """Mean loss and accuracy over the held-back samples."""
         count = self.data.validation.count
         feed = self.run.samples.feed(self.data.validation)
-        loss, right = self.conductor.evaluate(np.arange(count), feed)
-        self.validated = (loss / count, right / count if self.data.labels else None)
+        loss, right, counted = self.conductor.evaluate(np.arange(count), feed)
+        self.validated = (loss / max(1, counted), right / max(1, counted) if self.data.labels else None)
         return self.validated
 
     def checkpoint_due(self) -> bool:

@@ -1,7 +1,8 @@
 """Losses: what the last stage does after its layers. Each gives the loss of a micro-batch and the gradient by y.
 
-A loss is summed over samples here and divided by the batch's samples once, so that the result is that of the whole
-batch however it is cut. Arrays have the samples as first axis; shapes named here leave it out.
+A loss is summed over targets here and divided by the batch's targets once, so that the result is that of the whole
+batch however it is cut. A sample has one target, or one at each of its places (next tokens); labels below 0 are ignored
+and count for nothing. Arrays have the samples as first axis; shapes named here leave it out.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ class Loss(Protocol):
     def target_shape(self, shape: Shape) -> Shape:
         """Shape of a sample's target for outputs of `shape`. Raises ShapeError."""
 
+    def targets(self, shape: Shape) -> int:
+        """How many targets a sample has, ignored ones included."""
+
     def saved(self, shape: Shape) -> Shapes:
         """What `forward` leaves for `backward`."""
 
@@ -29,7 +33,7 @@ class Loss(Protocol):
         """Work for one sample."""
 
     def forward(self, y: Array, target: Array, saved: Tree, scratch: Scratch) -> tuple[float, int]:
-        """The sum of the samples' losses (float64) and how many predictions were right."""
+        """The sum of the targets' losses (float64) and how many predictions were right."""
 
     def backward(self, y: Array, target: Array, saved: Tree, dy: Array, weight: float) -> None:
         """Write dy = weight * d(sum of losses)/dy."""
@@ -48,6 +52,10 @@ class SoftmaxCrossEntropy:
             raise ShapeError("softmax_cross_entropy", f"outputs of shape {shape}", "at least 2 outputs a sample")
         return shape[:-1]
 
+    def targets(self, shape: Shape) -> int:
+        """One at each place."""
+        return size(shape[:-1])
+
     def saved(self, shape: Shape) -> Shapes:
         """The probabilities."""
         return {"probabilities": shape}
@@ -60,7 +68,7 @@ class SoftmaxCrossEntropy:
         """Log of the sum of exponentials, less the target's output."""
         p = saved["probabilities"]
         column = scratch.take((*y.shape[:-1], 1), y.dtype)
-        picked = np.expand_dims(target, -1)
+        picked = np.maximum(target, 0)[..., None]
         np.max(y, axis=-1, keepdims=True, out=column)
         np.subtract(y, column, out=p)
         chosen = np.take_along_axis(p, picked, axis=-1)
@@ -69,14 +77,15 @@ class SoftmaxCrossEntropy:
         np.divide(p, column, out=p)
         np.log(column, out=column)
         losses = np.subtract(column, chosen, out=column)
+        losses[target < 0] = 0
         return float(np.sum(losses, dtype=np.float64)), int(np.count_nonzero(np.argmax(y, axis=-1) == target))
 
     def backward(self, y: Array, target: Array, saved: Tree, dy: Array, weight: float) -> None:
-        """Dy = weight (probabilities - one at the target)."""
-        np.copyto(dy, saved["probabilities"])
-        picked = np.expand_dims(target, -1)
-        np.put_along_axis(dy, picked, np.take_along_axis(dy, picked, axis=-1) - 1, axis=-1)
-        np.multiply(dy, weight, out=dy)
+        """Dy = weight (probabilities - one at the target); 0 where the target is ignored."""
+        np.multiply(saved["probabilities"], weight, out=dy)
+        picked = np.maximum(target, 0)[..., None]
+        np.put_along_axis(dy, picked, np.take_along_axis(dy, picked, axis=-1) - weight, axis=-1)
+        dy[target < 0] = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,10 @@ class MeanSquaredError:
         if not size(shape):
             raise ShapeError("mean_squared_error", f"outputs of shape {shape}", "at least 1 output a sample")
         return shape
+
+    def targets(self, shape: Shape) -> int:
+        """One: the mean over its outputs."""
+        return 1
 
     def saved(self, shape: Shape) -> Shapes:
         """The difference."""

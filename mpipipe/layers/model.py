@@ -36,6 +36,11 @@ class Model:
     loss: Loss
 
     @property
+    def targets(self) -> int:
+        """How many targets a sample has."""
+        return self.loss.targets(self.shapes[-1])
+
+    @property
     def first_weights(self) -> int:
         """The index of the first layer with weights: no gradient is needed before it."""
         has = (i for i, layer in enumerate(self.layers) if layer.parameters(self.shapes[i]))

@@ -33,7 +33,7 @@ class DivergedError(Interruption):
 
 @dataclass(frozen=True)
 class StepResult:
-    """One batch, summed up: mean loss and accuracy over its samples, the gradients' global norm before clipping,
+    """One batch, summed up: mean loss and accuracy over the targets that count, the gradients' global norm before clipping,
     seconds by rank 0's clock, busy fraction of each rank's workers, the bubble, the longest pause for a checkpoint."""
 
     loss: float
@@ -76,19 +76,23 @@ class Conductor:
             reports = self._reports()
         except DivergedError as error:
             raise self._diagnose(step, error.micro) from None
-        norm = self._norm(reports, step)
-        self._tell_norm(norm)
-        self.member.update(order, norm)
-        return self._sum_up(reports, len(rows), norm, time.perf_counter() - began)
+        counted = self._counted()
+        # Stages took every target for one that counts; the sum is linear, so what that was wrong by is made good here.
+        scale = len(rows) * self.crew.model.targets / max(1, counted)
+        norm = self._norm(reports, step) * scale
+        self._tell_norm(norm, scale)
+        self.member.update(order, norm, scale)
+        return self._sum_up(reports, counted, norm, time.perf_counter() - began)
 
-    def evaluate(self, rows: Array, feed: Feed) -> tuple[float, int]:
-        """Sum of losses and number of right predictions over the rows; at most a batch at a time."""
-        loss, right, batch = 0.0, 0, self.crew.plan.batch
+    def evaluate(self, rows: Array, feed: Feed) -> tuple[float, int, int]:
+        """Over the rows: the sum of losses, how many predictions were right, and of how many targets that count."""
+        loss, right, counted, batch = 0.0, 0, 0, self.crew.plan.batch
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
             reports = self._forward(Order(What.EVALUATE, samples=len(part)), part, feed, targets=True)
             loss, right = loss + reports[-1].loss, right + reports[-1].right
-        return loss, right
+            counted += self._counted()
+        return loss, right, counted
 
     def predict(self, rows: Array, feed: Feed) -> Array:
         """Outputs (n, *shape) of at most a batch of rows; valid until the next call."""
@@ -143,22 +147,27 @@ class Conductor:
                 )
         return math.sqrt(math.fsum(squares))
 
-    def _tell_norm(self, norm: float) -> None:
-        if not self.crew.job.train.clip_norm:
+    def _counted(self) -> int:
+        assert self.member.source is not None
+        return self.member.source.counted()
+
+    def _tell_norm(self, norm: float, scale: float) -> None:
+        if not self.crew.wants_norm:
             return
-        array = np.array([norm])
+        array = np.array([norm, scale])
         ranks = [stage.rank for stage in self.stages if stage.rank != CONDUCTOR]
         requests = [self.transport.send(array, rank, Tag.NORM.of(0)) for rank in ranks]
         self.member.wait(requests, "sending the gradients' norm")
 
-    def _sum_up(self, reports: list[Report], samples: int, norm: float, seconds: float) -> StepResult:
+    def _sum_up(self, reports: list[Report], counted: int, norm: float, seconds: float) -> StepResult:
         pairs = list(zip(reports, self.stages, strict=True))
         busy = tuple((stage.rank, min(1.0, report.busy_s / seconds / stage.threads)) for report, stage in pairs)
         threads = sum(stage.threads for stage in self.stages)
         bubble = max(0.0, 1 - sum(report.busy_s for report in reports) / (threads * seconds))
         pause_s = max(report.pause_s for report in reports)
         loss, right = reports[-1].loss, reports[-1].right
-        return StepResult(loss / samples, right / samples, norm, seconds, tuple(sorted(busy)), bubble, pause_s)
+        of = max(1, counted)
+        return StepResult(loss / of, right / of, norm, seconds, tuple(sorted(busy)), bubble, pause_s)
 
     # ---- orders -------------------------------------------------------------------------------------------------
 

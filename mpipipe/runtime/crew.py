@@ -36,6 +36,11 @@ class Crew:
         return None if self.stage is None else self.plan.stages[self.stage]
 
     @property
+    def wants_norm(self) -> bool:
+        """Whether an update has to wait for what only rank 0 knows: the norm to clip by, how many targets count."""
+        return self.job.train.clip_norm > 0 or self.model.targets > 1
+
+    @property
     def first_rank(self) -> int:
         """The rank of the first stage."""
         return self.plan.stages[0].rank

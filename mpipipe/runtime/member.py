@@ -50,7 +50,7 @@ class Member:
         self.crew, self.transport, self.work, self.stage, self.source = crew, transport, work, stage, source
         self.programs = Programs(crew, transport, stage, source)
         self.report = report_array(len(stage.layers) if stage else 0)
-        self.norm = np.zeros(1)
+        self.norm = np.array([0.0, 1.0])
         self.saving: list[Any] = []
         self.busy_before, self.pause_s = 0.0, 0.0
         self.order_array = np.zeros(ORDER_SIZE)
@@ -87,7 +87,7 @@ class Member:
                 trouble = self.run_batch(order)
                 self.send_report(trouble)
                 if trouble < 0:
-                    self.update(order, self.receive_norm())
+                    self.update(order, *self.receive_norm())
             case What.EVALUATE | What.PREDICT:
                 self.run_batch(order)
                 self.send_report(-1)
@@ -151,19 +151,19 @@ class Member:
         if self.crew.rank != CONDUCTOR:
             self.wait([request], "sending a report")
 
-    def receive_norm(self) -> float:
-        """The global norm of the gradients from rank 0; 0 where the job does not clip."""
-        if self.stage is None or not self.crew.job.train.clip_norm:
-            return 0.0
-        self.wait([self.transport.receive(self.norm, CONDUCTOR, Tag.NORM.of(0))], "waiting for the gradients' norm")
-        return float(self.norm[0])
+    def receive_norm(self) -> tuple[float, float]:
+        """The global norm of the gradients and their scale from rank 0, where the job has a use for them."""
+        if self.stage is not None and self.crew.wants_norm:
+            self.wait([self.transport.receive(self.norm, CONDUCTOR, Tag.NORM.of(0))], "waiting for the gradients' norm")
+        norm, scale = self.norm.tolist()
+        return norm, scale
 
-    def update(self, order: Order, norm: float) -> None:
-        """The optimizer's step."""
+    def update(self, order: Order, norm: float, scale: float) -> None:
+        """The optimizer's step, with gradients times `scale`; their norm is that after scaling."""
         if self.stage is None:
             return
         train = self.crew.job.train
-        scale = min(1.0, train.clip_norm / (norm + 1e-6)) if train.clip_norm else 1.0
+        scale *= min(1.0, train.clip_norm / (norm + 1e-6)) if train.clip_norm else 1.0
         self._run_all(self.stage.update_tasks(Update(train, order.step + 1, order.rate, scale)))
 
     def _run_all(self, tasks: list[tuple[str, Task]]) -> None:

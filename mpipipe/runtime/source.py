@@ -41,6 +41,11 @@ class Source:
         start = micro * self.micro_batch
         return self.targets[start : start + self._count(micro)]
 
+    def counted(self) -> int:
+        """Targets of the batch that are not ignored, once all are loaded; samples where targets are values."""
+        targets = self.targets[: len(self.rows)]
+        return int(np.count_nonzero(targets >= 0)) if targets.dtype == np.int64 else len(targets)
+
     def bytes(self) -> int:
         """Bytes of all buffers."""
         return sum(array.nbytes for array in (*self.features, self.targets))

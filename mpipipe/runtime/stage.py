@@ -179,7 +179,7 @@ class Stage:
         """I, down to the first layer whose gradient anyone wants."""
         slot, gradient = self.slot(micro), self.gradient_slot(micro)
         if self.is_last:
-            weight = 1.0 / self.now.samples
+            weight = 1.0 / (self.now.samples * self.model.targets)
             self.model.loss.backward(slot.acts[-1], slot.target, slot.loss_saved, gradient.grads[-1], weight)
         for i in reversed(range(len(self.layers))):
             if not self._wants_input_gradient(i):

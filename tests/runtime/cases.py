@@ -35,7 +35,10 @@ class Case:
     def targets(self) -> Array:
         loss, outputs, random = self.model.loss, self.model.shapes[-1], np.random.default_rng(8)
         shape = (self.count, *loss.target_shape(outputs))
-        return random.integers(0, outputs[-1], shape) if loss.labels else random.standard_normal(shape, np.float32)
+        if not loss.labels:
+            return random.standard_normal(shape, np.float32)
+        # One in five targets of a sequence is ignored.
+        return random.integers(0, outputs[-1], shape) - (outputs[-1] * (random.random(shape) < 0.2) if shape[1:] else 0)
 
     def feed(self, rows: Array, x: Array, t: Array | None) -> None:
         """What the source reads from."""

@@ -59,9 +59,16 @@ class Straight:
             right += run.right
             self.backward(run, len(rows), first=micro == 0)
         squares = [math.fsum(square_sum(gradient) for _, gradient in leaves(tree)) for tree in self.gradients]
-        norm, clip = math.sqrt(math.fsum(squares)), self.settings.clip_norm
-        self.update(Update(self.settings, step + 1, rate, min(1.0, clip / (norm + 1e-6)) if clip else 1.0))
-        return math.fsum(losses) / len(rows), right / len(rows), norm
+        counted = self.counted(rows)
+        scale = len(rows) * self.model.targets / max(1, counted)
+        norm, clip = math.sqrt(math.fsum(squares)) * scale, self.settings.clip_norm
+        self.update(Update(self.settings, step + 1, rate, scale * (min(1.0, clip / (norm + 1e-6)) if clip else 1.0)))
+        return math.fsum(losses) / max(1, counted), right / max(1, counted), norm
+
+    def counted(self, rows: Array) -> int:
+        """Targets that are not ignored; samples where targets are values."""
+        targets = self.case.targets[rows]
+        return int(np.sum(targets >= 0)) if self.model.loss.labels else len(rows)
 
     def micros(self, rows: Array) -> Iterator[tuple[int, Array]]:
         size = self.settings.micro_batch
@@ -84,7 +91,7 @@ class Straight:
     def backward(self, run: Forward, samples: int, first: bool) -> None:
         """I and W of all layers, the last first; none is left out."""
         dy = np.full_like(run.acts[-1], np.nan)
-        self.model.loss.backward(run.acts[-1], run.target, run.loss_saved, dy, 1.0 / samples)
+        self.model.loss.backward(run.acts[-1], run.target, run.loss_saved, dy, 1.0 / (samples * self.model.targets))
         for i, (layer, at) in reversed(self.each):
             x, y, saved = run.acts[i], run.acts[i + 1], run.saved[i]
             dx, held = np.full_like(x, np.nan), make_tree(layer.held(at), np.float32, len(x))
@@ -100,14 +107,15 @@ class Straight:
             for path, weight in leaves(self.weights[i]):
                 update_weight(update, weight, gradients[path], self.state[i][path], Scratch())
 
-    def look(self, rows: Array) -> tuple[float, int, Array]:
-        """Loss and right predictions, added as the conductor does: micro-batches to batches, these to all; outputs."""
+    def look(self, rows: Array) -> tuple[float, int, int, Array]:
+        """Loss and right predictions, added as the conductor does: micro-batches to batches, these to all; how many
+        targets count; outputs."""
         loss, right, outputs = 0.0, 0, []
         for start in range(0, len(rows), self.settings.batch):
             runs = [self.forward(part) for _, part in self.micros(rows[start : start + self.settings.batch])]
             loss, right = loss + math.fsum(run.loss for run in runs), right + sum(run.right for run in runs)
             outputs += [run.acts[-1] for run in runs]
-        return loss, right, np.concatenate(outputs)
+        return loss, right, self.counted(rows), np.concatenate(outputs)
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def test_a_norm_that_never_comes_is_a_stall():
     case = make_case(DEEP, (4,), cuts=(3,), stall_s=0.15, clip_norm=1.0)
 
     def story(conductor):
-        conductor._tell_norm = lambda norm: silent(conductor.member)
+        conductor._tell_norm = lambda norm, scale: silent(conductor.member)
         train(case)(conductor)
 
     outcome = play(case, story, hopeful=False, limit_s=5)

@@ -26,9 +26,9 @@ def look(conductor, case, count):
 
 def check_looks(found, model, count):
     with np.errstate(all="ignore"), BLAS.limit(limits=1):
-        loss, right, outputs = model.look(np.arange(count))
-    assert np.array_equal(found[0], loss, equal_nan=True) and found[1] == right
-    assert found[2].dtype == outputs.dtype and found[2].tobytes() == outputs.tobytes()
+        loss, right, counted, outputs = model.look(np.arange(count))
+    assert np.array_equal(found[0], loss, equal_nan=True) and found[1:3] == (right, counted)
+    assert found[3].dtype == outputs.dtype and found[3].tobytes() == outputs.tobytes()
 
 
 @given(cases(), st.integers(0, 2**32), st.data())

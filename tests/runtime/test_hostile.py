@@ -79,8 +79,8 @@ def test_nothing_is_overwritten_that_has_not_left(late):
         return *conductor.evaluate(np.arange(7), case.feed), conductor.predict(np.arange(7), case.feed)
 
     outcome = play(case, story, link=Sea(lambda rank: lambda tag, size: Fate(looks=15 * (tag == late))).link)
-    loss, right, outputs = Straight(case).look(np.arange(7))
-    assert outcome.value[:2] == (loss, right) and outcome.value[2].tobytes() == outputs.tobytes()
+    loss, right, counted, outputs = Straight(case).look(np.arange(7))
+    assert outcome.value[:3] == (loss, right, counted) and outcome.value[3].tobytes() == outputs.tobytes()
 
 
 @pytest.mark.parametrize("order", [(1, 2), (0, 1), (1, 0)])
