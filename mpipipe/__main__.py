@@ -2,10 +2,7 @@
 
 import sys
 
-from mpipipe.launcher import choose_kernel
+from mpipipe.cli import main
 
 if __name__ == "__main__":
-    choose_kernel()  # before anything loads numpy
-    from mpipipe.cli import main
-
     sys.exit(main())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mpipipe.checkpoint import Checkpoint, open_checkpoint
 from mpipipe.enlist import Brief, enlist, only_evaluating
@@ -19,7 +20,7 @@ from mpipipe.runtime.serve import serve
 from mpipipe.runtime.weights import hand_out
 from mpipipe.runtime.world import World
 from mpipipe.start import Request, model_of, settings_of
-from mpipipe.survey import survey, versions_notices
+from mpipipe.survey import survey, versions_notices, wishes
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ def with_pipeline(
     with ExitStack() as stack:
         loaded: Loaded | None = None
 
-        def begin() -> int:
+        def begin() -> Any:
             nonlocal loaded
             loaded = _load(stack.enter_context(open_checkpoint(Path(request.checkpoint or ""))), request)
             prepare(loaded)
-            return loaded.job.run.threads
+            return wishes(loaded.job)
 
         cluster = survey(world, world.share(begin))
         notices = versions_notices(world, cluster)

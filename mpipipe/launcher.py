@@ -26,21 +26,6 @@ def under_open_mpi() -> bool:
     return "OMPI_COMM_WORLD_RANK" in os.environ
 
 
-def choose_kernel(root: Path = Path("/")) -> None:
-    """Let OpenBLAS use its AVX2 kernel ("Haswell"), unless the user has named one; must come before numpy is loaded.
-
-    OpenBLAS picks the newest kernel that a CPU can run, and each rounds in its own way. Every x86 CPU since 2013 can
-    run this one, so unlike hosts compute the same bits; and where 512-bit instructions bring nothing it is the fastest.
-    """
-    try:
-        flags = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("flags")[2]
-    except OSError:
-        return
-    words = flags.partition("\n")[0].split()
-    if "avx2" in words and "fma" in words:
-        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
-
-
 def last_word(text: str, proc: Path = Path("/proc")) -> None:
     """A line on standard error, even while mpirun is ending the ranks.
 

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from mpipipe.preview import PlanRequest, show_plan
+from mpipipe.records import to_plain
 from mpipipe.report import hosts_table, show, warn, write_json
 from mpipipe.runtime.world import World
-from mpipipe.survey import survey, versions_notices
+from mpipipe.survey import Wishes, survey, versions_notices
 
 
 def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
     """Print the table of hosts, and save it if asked."""
-    cluster = survey(world, threads)
+    cluster = survey(world, to_plain(Wishes(threads)))
     notices = versions_notices(world, cluster)
 
     def tell() -> int:
@@ -28,6 +29,6 @@ def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
 
 def probe_and_plan(world: World, request: PlanRequest) -> int:
     """Measure, then plan on rank 0."""
-    cluster = survey(world, request.run.threads or 0)
+    cluster = survey(world, to_plain(Wishes(request.run.threads or 0)))
     status: int = world.share(lambda: show_plan(request, cluster))
     return status

@@ -85,9 +85,22 @@ def find_start(request: Request) -> Start:
     else:
         # Where the earlier run was told to stop, and its hosts' threads, are no part of what is gone on with.
         job = job_from_text(text, where, ("run.stop_after=0", "run.threads=0", *settings_of(request)))
+    if job.train.kernel == "auto":
+        job = replace(job, train=replace(job.train, kernel=job_from_text(text, where).train.kernel))
     folder = Path(request.out) if request.out else _home(path)
     notices += [*_changed(job_from_text(text, where), job), *_left_behind(folder, step)]
     return Start(job, path, folder, tuple(notices))
+
+
+def with_kernel(start: Start, kernel: str) -> Start:
+    """The same start, its job naming the kernel that was chosen, so that a resumed run keeps it."""
+    train = start.job.train
+    if train.kernel in ("auto", kernel):
+        named = kernel or train.kernel
+        return replace(start, job=replace(start.job, train=replace(train, kernel=named)))
+    used = kernel or "what they were started with"
+    notice = f"the job wants the BLAS kernel {train.kernel}, but not all ranks can use it; they use {used}"
+    return replace(start, notices=(*start.notices, f"{notice}: results may differ in the last bits"))
 
 
 def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:

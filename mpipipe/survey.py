@@ -1,34 +1,79 @@
 """Who is here: every rank measures its host, all at the same moment, and rank 0 gets the Cluster."""
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from mpipipe.job import Job
 from mpipipe.records import from_plain, to_plain
-from mpipipe.resources import Cluster, Host, Place, check_versions, host_facts, measure_rates
+from mpipipe.resources import (
+    Cluster,
+    Host,
+    Place,
+    check_versions,
+    choose_kernel,
+    current_kernel,
+    host_facts,
+    kernel_rates,
+    measure_rates,
+    use_kernel,
+)
 from mpipipe.runtime.world import World
 
 
-def survey(world: World, threads: int = 0) -> Cluster | None:
-    """Every rank calls this; the Cluster on rank 0, None elsewhere. `threads` above 0 overrides what is measured.
+@dataclass(frozen=True)
+class Wishes:
+    """What a job wants of the hosts: `threads` of each rank (0: what is there), BLAS's `kernel` ("auto": the best)."""
+
+    threads: int = 0
+    kernel: str = "auto"
+
+
+def wishes(job: Job) -> Any:
+    """Those of a job, as plain data."""
+    return to_plain(Wishes(job.run.threads, job.train.kernel))
+
+
+def survey(world: World, plain: Any) -> Cluster | None:
+    """Every rank calls this, with the Wishes as plain data; the Cluster on rank 0, None elsewhere.
 
     Raises ClusterError (or Stopped) where hosts cannot work together.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     seats = world.gather([world.host, cores])
     places = world.share(lambda: _places(seats or []))
+    wanted = from_plain(Wishes, plain, "wishes")
+    world.meet()
+    kernel = _settle_kernel(world, wanted.kernel)
     world.meet()
     rates = measure_rates()
     host = host_facts(world.rank, from_plain(Place, places[world.rank], "place"), world.mpi_version, rates)
     told = world.gather(to_plain(host))
-    cluster = None if told is None else Cluster(tuple(from_plain(Host, one, "host") for one in told))
-    return _with_threads(_levelled(cluster), threads) if cluster else None
+    cluster = None if told is None else Cluster(tuple(from_plain(Host, one, "host") for one in told), kernel)
+    return _with_threads(_levelled(cluster), wanted.threads) if cluster else None
 
 
 def versions_notices(world: World, cluster: Cluster | None) -> list[str]:
     """Notices on unlike kernels, on rank 0. All ranks end where mpipipe or MPI differ."""
     notices: list[str] = world.share(lambda: check_versions(cluster) if cluster else [])
     return notices
+
+
+def _settle_kernel(world: World, wanted: str) -> str:
+    """Let all ranks compute with one kernel: the wanted one where all can, else the best that all can, else what they
+    have; its name, or nothing where they differ."""
+    told = world.gather([current_kernel(), kernel_rates()])
+    chosen: str = world.share(lambda: _choice(told or [], wanted))
+    if chosen:
+        use_kernel(chosen)
+    return chosen
+
+
+def _choice(told: list[tuple[str, dict[str, float]]], wanted: str) -> str:
+    rates, have = [host for _, host in told], {name for name, _ in told}
+    if all(wanted in host for host in rates):
+        return wanted
+    return choose_kernel(rates) or (have.pop() if len(have) == 1 else "")
 
 
 def _places(seats: list[Any]) -> list[Any]:
@@ -45,7 +90,7 @@ def _levelled(cluster: Cluster) -> Cluster:
     groups: dict[str, list[Host]] = {}
     for host in cluster.hosts:
         groups.setdefault(host.name, []).append(host)
-    return Cluster(tuple(_level(host, groups[host.name]) for host in cluster.hosts))
+    return replace(cluster, hosts=tuple(_level(host, groups[host.name]) for host in cluster.hosts))
 
 
 def _level(host: Host, group: list[Host]) -> Host:
@@ -61,4 +106,4 @@ def _with_threads(cluster: Cluster, threads: int) -> Cluster:
 
     if not threads:
         return cluster
-    return Cluster(tuple(replace(host, threads=threads) for host in cluster.hosts))
+    return replace(cluster, hosts=tuple(replace(host, threads=threads) for host in cluster.hosts))

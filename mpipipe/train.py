@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from mpipipe.checkpoint import (
     Checkpoint,
@@ -48,9 +49,10 @@ from mpipipe.start import (
     open_folder,
     open_samples,
     start_position,
+    with_kernel,
 )
 from mpipipe.steps import Run, Steps
-from mpipipe.survey import survey, versions_notices
+from mpipipe.survey import survey, versions_notices, wishes
 
 
 def train(world: World, request: Request, signals: Signals) -> int:
@@ -93,14 +95,15 @@ class Lead:
         self.ready: tuple[Brief, Samples, Cluster] | None = None
         self.run: Run | None = None
 
-    def read_job(self) -> int:
-        """Read the job, from its file or from the checkpoint to go on from; the threads that it asks for."""
+    def read_job(self) -> Any:
+        """Read the job, from its file or from the checkpoint to go on from; what it wishes of the hosts."""
         self.start = find_start(self.request)
-        return self.start.job.run.threads
+        return wishes(self.start.job)
 
     def make_brief(self, cluster: Cluster | None, notices: Sequence[str]) -> object:
         """Open the data, plan, show both; the brief for all ranks as plain data."""
         assert self.start is not None and cluster is not None
+        self.start = with_kernel(self.start, cluster.kernel)
         job, quiet = self.start.job, self.request.quiet
         show(hosts_table(cluster), quiet)
         for notice in (*self.start.notices, *notices):

@@ -44,6 +44,7 @@ class TrainSettings:
     batch: int = 128
     micro_batch: int = 32
     tile_rows: int = 480
+    kernel: str = "auto"
     optimizer: str = "adamw"
     learning_rate: float = 0.001
     momentum: float = 0.9

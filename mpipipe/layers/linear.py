@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpipipe.errors import ShapeError
-from mpipipe.layers.products import add_product
+from mpipipe.layers.products import add_product, as_rows, row_tiles
 from mpipipe.layers.types import Array, Cost, Key, Scratch, Shape, Shapes, Tile, Tree, Work, add_up, size
 
 
@@ -62,7 +62,7 @@ class Linear:
 
     def forward(self, p: Tree, x: Array, y: Array, saved: Tree, key: Key | None, scratch: Scratch) -> None:
         """One product, one addition."""
-        np.matmul(_rows(x), p["weight"], out=_rows(y))
+        np.matmul(as_rows(x), p["weight"], out=as_rows(y))
         if self.bias:
             np.add(y, p["bias"], out=y)
 
@@ -70,23 +70,19 @@ class Linear:
         self, p: Tree, x: Array, y: Array, dy: Array, dx: Array, saved: Tree, held: Tree, scratch: Scratch
     ) -> None:
         """Dx = dy W^T."""
-        np.matmul(_rows(dy), p["weight"].T, out=_rows(dx))
+        np.matmul(as_rows(dy), p["weight"].T, out=as_rows(dx))
 
     def tiles(self, shape: Shape, rows: int) -> tuple[Tile, ...]:
         """Runs of `rows` rows of the weight."""
-        return tuple((start, min(start + rows, shape[-1])) for start in range(0, shape[-1], rows))
+        return row_tiles(shape[-1], rows)
 
     def grad_weight(
         self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
     ) -> None:
         """Rows of x^T dy; the first tile also sums dy for the bias."""
         start, stop = tile
-        add_product(_rows(x)[:, start:stop].T, _rows(dy), g["weight"][start:stop], first, scratch)
+        add_product(as_rows(x)[:, start:stop].T, as_rows(dy), g["weight"][start:stop], first, scratch)
         if self.bias and start == 0:
             part = scratch.take((self.outputs,), dy.dtype)
-            np.sum(_rows(dy), axis=0, out=part)
+            np.sum(as_rows(dy), axis=0, out=part)
             add_up(g["bias"], part, first)
-
-
-def _rows(array: Array) -> Array:
-    return array.reshape(-1, array.shape[-1])

@@ -8,22 +8,32 @@ from typing import Any
 from mpipipe.errors import JobError, ShapeError, nearest
 from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers.activations import Gelu, LeakyRelu, Relu, Sigmoid, Tanh
+from mpipipe.layers.attention import Attention
+from mpipipe.layers.blocks import Mlp
 from mpipipe.layers.dropout import Dropout
+from mpipipe.layers.embedding import Embedding, Unembedding
 from mpipipe.layers.flatten import Flatten
 from mpipipe.layers.linear import Linear
 from mpipipe.layers.losses import Loss, find_loss
 from mpipipe.layers.norm import LayerNorm
 from mpipipe.layers.optimizers import state_names
 from mpipipe.layers.residual import Residual
+from mpipipe.layers.swiglu import SwiGlu
 from mpipipe.layers.trees import shape_leaves, total
 from mpipipe.layers.types import Cost, Layer, Shape, Shapes, Work, size
 from mpipipe.records import from_plain
 
 MOST_REPEATS = 1000
 KINDS: dict[str, Any] = {
-    kind.kind: kind for kind in (Linear, Relu, LeakyRelu, Tanh, Sigmoid, Gelu, Dropout, LayerNorm, Flatten, Residual)
+    kind.kind: kind
+    for kind in (
+        *(Linear, Relu, LeakyRelu, Tanh, Sigmoid, Gelu, SwiGlu, Dropout, LayerNorm, Flatten, Residual),
+        *(Embedding, Unembedding, Attention),
+    )
 }
 """Every layer by the name that a job calls it. A new layer is one file and one name here."""
+SHORTHANDS: dict[str, Any] = {"mlp": Mlp}
+"""Names that stand for layers made of other layers."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,16 @@ class Model:
     names: tuple[str, ...]
     shapes: tuple[Shape, ...]
     loss: Loss
+
+    @property
+    def tied(self) -> tuple[int, int] | None:
+        """The embedding and the unembedding, whose weights are one; None where there is no such pair."""
+        pair = [i for i, layer in enumerate(self.layers) if isinstance(layer, Unembedding)]
+        return (0, pair[0]) if pair else None
+
+    def drawn_as(self, layer: int) -> int:
+        """The layer whose random numbers a layer's weights are drawn from: its own, or the embedding's for its copy."""
+        return self.tied[0] if self.tied and layer == self.tied[1] else layer
 
     @property
     def targets(self) -> int:
@@ -85,10 +105,26 @@ def build_model(settings: ModelSettings, input_shape: Shape) -> Model:
             ) from error
     loss = find_loss(settings.loss)
     loss.target_shape(shapes[-1])
-    model = Model(layers, names, tuple(shapes), loss)
+    model = Model(_tied(layers, names, shapes), names, tuple(shapes), loss)
     if model.first_weights == len(layers):
         raise JobError("model.layers", "no layer has weights", "something to train, such as a linear layer")
     return model
+
+
+def _tied(layers: tuple[Layer, ...], names: Sequence[str], shapes: Sequence[Shape]) -> tuple[Layer, ...]:
+    """The layers, an unembedding drawn as the embedding is. Raises ShapeError where the two do not fit."""
+    places = [i for i, layer in enumerate(layers) if isinstance(layer, Unembedding)]
+    if not places:
+        return layers
+    first, last, where = layers[0], layers[places[-1]], f"layer {names[places[-1]]}"
+    if not isinstance(first, Embedding) or len(places) > 1:
+        found = f"{len(places)} unembeddings" if len(places) > 1 else f"the first layer is of kind {first.kind}"
+        raise ShapeError(where, found, "one unembedding, and an embedding as the first layer", "or use a linear layer")
+    assert isinstance(last, Unembedding)
+    ours, theirs = (last.tokens, shapes[places[0]][-1]), (first.tokens, first.width)
+    if ours != theirs:
+        raise ShapeError(where, f"a weight of shape {ours}", f"the embedding's, {theirs}")
+    return tuple(replace(last, deviation=first.deviation) if layer is last else layer for layer in layers)
 
 
 def build_layers(tables: Any, where: str) -> Iterator[Layer]:
@@ -100,12 +136,13 @@ def build_layers(tables: Any, where: str) -> Iterator[Layer]:
         if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
             raise JobError(at, f"{table!r}", "a table with a kind", nearest("", KINDS))
         kind, repeat = table["kind"], table.get("repeat", 1)
-        if kind not in KINDS:
-            raise JobError(f"{at}.kind", f"unknown layer '{kind}'", remedy=nearest(kind, KINDS))
+        known = {**KINDS, **SHORTHANDS}
+        if kind not in known:
+            raise JobError(f"{at}.kind", f"unknown layer '{kind}'", remedy=nearest(kind, known))
         if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= MOST_REPEATS:
             raise JobError(f"{at}.repeat", f"{repeat!r}", f"a whole number from 1 to {MOST_REPEATS}")
         rest = {key: value for key, value in table.items() if key not in ("kind", "repeat")}
-        yield from [_build(KINDS[kind], rest, at)] * repeat
+        yield from [_build(known[kind], rest, at)] * repeat
 
 
 def _build(kind: Any, table: dict[str, Any], where: str) -> Layer:
@@ -115,8 +152,9 @@ def _build(kind: Any, table: dict[str, Any], where: str) -> Layer:
         if inner:
             raise JobError(f"{where}.{next(iter(inner))}", "unknown key", remedy="known are kind, layers, repeat")
         return Residual(layers)
-    layer: Layer = from_plain(kind, table, where, JobError)
-    return layer
+    layer: Any = from_plain(kind, table, where, JobError)
+    made: Layer = layer.block(where) if kind in SHORTHANDS.values() else layer
+    return made
 
 
 def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tuple[LayerCost, ...]:
@@ -136,7 +174,7 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 grad_input=_times(cost.grad_input, rows) if i >= model.first_weights else Work(),
                 grad_weight=_times(cost.grad_weight, rows),
                 weight_bytes=weights,
-                gradient_bytes=weights,
+                gradient_bytes=weights * (2 if i in (model.tied or ()) else 1),
                 state_bytes=_state_bytes(layer.parameters(shape), train.optimizer) * item_bytes,
                 input_bytes=size(shape) * per_micro,
                 boundary_bytes=out,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from mpipipe.layers.types import Array, Scratch
+from mpipipe.layers.types import Array, Scratch, Tile
 
 DEPTH = 256
 _ROW_MAJOR, _PLAIN, _TURNED = 101, 111, 112
@@ -48,6 +48,16 @@ def add_product(left: Array, right: Array, total: Array, first: bool, scratch: S
         part = np.matmul(a, b, out=scratch.take(total.shape, total.dtype))
         np.add(total, part, out=total)
         scratch.release(mark)
+
+
+def as_rows(array: Array) -> Array:
+    """All axes but the last as one: a view of a C-contiguous array."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def row_tiles(count: int, rows: int) -> tuple[Tile, ...]:
+    """Runs of `rows` of the `count` rows of a weight."""
+    return tuple((start, min(start + rows, count)) for start in range(0, count, rows))
 
 
 @cache

@@ -32,7 +32,7 @@ class Residual:
 
     def parameters(self, shape: Shape) -> Shapes:
         """One tree for each inner layer that has weights."""
-        inner = {name: layer.parameters(at) for name, layer, at in self._each(shape)}
+        inner = {name: layer.parameters(at) for name, layer, at in self.inner(shape)}
         return {name: shapes for name, shapes in inner.items() if shapes}
 
     def saved(self, shape: Shape) -> Shapes:
@@ -40,19 +40,19 @@ class Residual:
         shapes = self._shapes(shape)
         kept = len(self.layers) if self.layers[-1].reads_output else len(self.layers) - 1
         outputs: Shapes = {f"y{i}": shapes[i + 1] for i in range(kept)}
-        return outputs | {name: layer.saved(at) for name, layer, at in self._each(shape)}
+        return outputs | {name: layer.saved(at) for name, layer, at in self.inner(shape)}
 
     def held(self, shape: Shape) -> Shapes:
         """Gradients by the inner outputs but the last, and what each inner layer holds."""
         shapes = self._shapes(shape)
         inner: Shapes = {f"dy{i}": shapes[i + 1] for i in range(len(self.layers) - 1)}
-        return inner | {name: layer.held(at) for name, layer, at in self._each(shape)}
+        return inner | {name: layer.held(at) for name, layer, at in self.inner(shape)}
 
     def cost(self, shape: Shape) -> Cost:
         """The inner layers', and one addition each way."""
         add = Work(0, float(size(shape)))
         inner = Cost(add, add)
-        for _, layer, at in self._each(shape):
+        for _, layer, at in self.inner(shape):
             inner = inner + layer.cost(at)
         return inner
 
@@ -94,7 +94,7 @@ class Residual:
 
     def tiles(self, shape: Shape, rows: int) -> tuple[Tile, ...]:
         """The inner layers' tiles, each behind its layer's index."""
-        return tuple((i, *tile) for i, (_, layer, at) in enumerate(self._each(shape)) for tile in layer.tiles(at, rows))
+        return tuple((i, *tile) for i, (_, layer, at) in enumerate(self.inner(shape)) for tile in layer.tiles(at, rows))
 
     def grad_weight(
         self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
@@ -119,6 +119,7 @@ class Residual:
             shapes.append(layer.output_shape(shapes[-1]))
         return shapes
 
-    def _each(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    def inner(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """The inner layers with their names and what shape each takes."""
         for (name, layer), at in zip(self._named(), self._shapes(shape), strict=False):
             yield name, layer, at

@@ -11,6 +11,7 @@ from mpipipe.resources.cluster import (
     save_cluster,
 )
 from mpipipe.resources.facts import Place, host_facts, memory
+from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
 
 __all__ = [
     "Cluster",
@@ -20,9 +21,13 @@ __all__ = [
     "Rates",
     "check_cluster",
     "check_versions",
+    "choose_kernel",
+    "current_kernel",
     "host_facts",
+    "kernel_rates",
     "load_cluster",
     "measure_rates",
     "memory",
     "save_cluster",
+    "use_kernel",
 ]

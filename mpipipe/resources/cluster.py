@@ -39,9 +39,10 @@ class Host:
 
 @dataclass(frozen=True)
 class Cluster:
-    """All ranks, in rank order."""
+    """All ranks, in rank order. `kernel` is the one of BLAS that all of them use; empty where they differ."""
 
     hosts: tuple[Host, ...]
+    kernel: str = ""
 
 
 def check_cluster(cluster: Cluster, where: str = "cluster") -> Cluster:

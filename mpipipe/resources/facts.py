@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_info
 import mpipipe
 from mpipipe.resources.calibrate import Rates
 from mpipipe.resources.cluster import Host
+from mpipipe.resources.kernels import current_kernel
 
 ROOT = Path("/")
 
@@ -113,7 +114,7 @@ def blas_and_kernel() -> tuple[str, str]:
     version = pool.get("version") if pool else built.get("version")
     simd = config.get("SIMD Extensions", {})
     level = [*(simd.get("baseline") or []), *(simd.get("found") or [])][-1:]
-    return _words(" ", name, version), _words("/", pool.get("architecture"), *level)
+    return _words(" ", name, version), _words("/", current_kernel(), *level)
 
 
 def _words(between: str, *words: str | None) -> str:

@@ -33,8 +33,9 @@ class DivergedError(Interruption):
 
 @dataclass(frozen=True)
 class StepResult:
-    """One batch, summed up: mean loss and accuracy over the targets that count, the gradients' global norm before clipping,
-    seconds by rank 0's clock, busy fraction of each rank's workers, the bubble, the longest pause for a checkpoint."""
+    """One batch, summed up: mean loss and accuracy over the targets that count, the gradients' global norm before
+    clipping, seconds by rank 0's clock, busy fraction of each rank's workers, the bubble, the longest pause for a
+    checkpoint."""
 
     loss: float
     accuracy: float

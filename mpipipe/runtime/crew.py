@@ -36,6 +36,12 @@ class Crew:
         return None if self.stage is None else self.plan.stages[self.stage]
 
     @property
+    def tied_ranks(self) -> tuple[int, int] | None:
+        """The ranks that hold the two copies of a tied weight; None where none is tied."""
+        tied = self.model.tied
+        return None if tied is None else (self.plan.rank_of(tied[0]), self.plan.rank_of(tied[1]))
+
+    @property
     def wants_norm(self) -> bool:
         """Whether an update has to wait for what only rank 0 knows: the norm to clip by, how many targets count."""
         return self.job.train.clip_norm > 0 or self.model.targets > 1

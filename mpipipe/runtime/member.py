@@ -136,8 +136,21 @@ class Member:
             raise ActionError(f"{where}, action {action}") from error.__cause__
         if self.stage is not None and order.what == What.TRAIN:
             self.finish_saving()  # a checkpoint under way takes the weights as they are: update must not come before
+            self._join_tied(self.stage)
             self._run_all(self.stage.norm_tasks(self.report[HEAD_SIZE:]))
         return -1
+
+    def _join_tied(self, stage: Stage) -> None:
+        """Exchange the gradients of a weight that two stages share, and add them up."""
+        ranks = self.crew.tied_ranks
+        if not stage.tied or ranks is None:
+            return
+        if len(stage.tied) == 1:
+            peer, mine = ranks[self.crew.rank == ranks[0]], stage.tied_gradient(stage.tied[0])
+            tag = Tag.TIED.of(0)
+            both = [self.transport.receive(stage.twin, peer, tag), self.transport.send(mine, peer, tag)]
+            self.wait(both, "exchanging the gradient of the tied weight")
+        stage.join_tied()
 
     def send_report(self, trouble: int) -> None:
         """Tell rank 0 how the batch went; idle ranks have nothing to tell."""

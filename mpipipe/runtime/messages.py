@@ -31,6 +31,7 @@ class Tag(IntEnum):
     REPORT = 5
     NORM = 6
     PIECE = 7
+    TIED = 8
 
     def of(self, number: int) -> int:
         """The MPI tag for micro-batch or piece `number`."""

@@ -1,0 +1,262 @@
+"""Causal self-attention: every place looks at itself and the places before it."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpipipe.errors import ShapeError
+from mpipipe.layers.linear import Linear
+from mpipipe.layers.types import Array, Cost, Key, Scratch, Shape, Shapes, Tile, Tree, Work, size
+
+_ROTARY_BASE = 10000.0
+
+
+@dataclass(frozen=True)
+class Attention:
+    """x (places, width) to y (places, width): softmax(q k^T / sqrt(d)) v in each of `heads` heads of d = width / heads
+    features, between a product that makes q, k and v and one that mixes the heads (Vaswani et al. 2017, section 3.2).
+
+    With `key_value_heads` fewer (0: as many as heads), runs of heads share keys and values (Ainslie et al. 2023). With
+    `rotary`, queries and keys are turned by angles that grow with the place (Su et al. 2021, section 3.2.2; halves, as
+    GPT-NeoX has them). Inner layers `qkv` and `mix` are linear; their weights are drawn with standard deviation
+    sqrt(1 / width), those of `mix` times `gain`.
+
+    Scores are kept transposed, (keys, queries), so that the softmax runs along rows, and not divided by their sums:
+    the division is made on the d features of each head instead of on all keys.
+    """
+
+    heads: int
+    key_value_heads: int = 0
+    rotary: bool = False
+    bias: bool = True
+    gain: float = 1.0
+    kind: ClassVar[str] = "attention"
+    reads_output: ClassVar[bool] = False
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of x."""
+        if self.heads < 1 or self.key_value_heads < 0:
+            found = f"heads {self.heads}, key_value_heads {self.key_value_heads}"
+            raise ShapeError("attention", found, "at least one head, and no negative number of key_value_heads")
+        if len(shape) != 2 or 0 in shape:
+            raise ShapeError("attention", f"samples of shape {shape}", "(places, width)")
+        if self.heads % self._groups:
+            found = f"{self.heads} heads, {self._groups} key_value_heads"
+            raise ShapeError("attention", found, "a number of heads that key_value_heads divides")
+        if shape[1] % self.heads:
+            raise ShapeError("attention", f"width {shape[1]}, {self.heads} heads", "a width that the heads divide")
+        if self.rotary and shape[1] // self.heads % 2:
+            raise ShapeError("attention.rotary", f"{shape[1] // self.heads} features a head", "an even number of them")
+        return shape
+
+    def parameters(self, shape: Shape) -> Shapes:
+        """Those of the two products."""
+        qkv, mix = self._products(shape)
+        return {"qkv": qkv.parameters(shape), "mix": mix.parameters(shape)}
+
+    def saved(self, shape: Shape) -> Shapes:
+        """q (scaled), k and v; exponentials (keys, queries) of each head; 1 / their sums; the heads' outputs."""
+        places = shape[0]
+        return {
+            "qkv": (places, self._products(shape)[0].outputs),
+            "powers": (self._groups, self.heads // self._groups, places, places),
+            "inverse": (self._groups, self.heads // self._groups, 1, places),
+            "out": shape,
+        }
+
+    def held(self, shape: Shape) -> Shapes:
+        """The gradient by q, k and v as the first product made them."""
+        return {"dqkv": (shape[0], self._products(shape)[0].outputs)}
+
+    def cost(self, shape: Shape) -> Cost:
+        """The two products; in each head two products in F and four in I; passes over the scores."""
+        qkv, mix = (layer.cost(shape) for layer in self._products(shape))
+        places, width = shape
+        scores, out = float(self.heads * places * places), float(qkv_size(self, shape))
+        product = 2.0 * places * places * width
+        head = Cost(
+            Work(2 * product, 9 * scores + out), Work(4 * product, 2 * scores + 3 * size(shape) + out), Work(), 0.0
+        )
+        sums = self.heads * places
+        return qkv + mix + head + Cost(scratch=scores + size(shape) + 2 * out + 4 * sums)
+
+    def initialise(self, p: Tree, key: Key) -> None:
+        """Draw both weights, clear the biases."""
+        width = p["qkv"]["weight"].shape[0]
+        for i, layer in enumerate(self._products((1, width))):
+            layer.initialise(p[("qkv", "mix")[i]], key.child(i))
+
+    def forward(self, p: Tree, x: Array, y: Array, saved: Tree, key: Key | None, scratch: Scratch) -> None:
+        """q, k, v; exp(k q^T - its maximum over keys), 0 for later keys; v by these, divided by their sums; mix."""
+        qkv, mix = self._products(x.shape[1:])
+        qkv.forward(p["qkv"], x, saved["qkv"], {}, key, scratch)
+        q, k, v = self._heads(saved["qkv"])
+        np.multiply(q, 1 / math.sqrt(q.shape[-1]), out=q)
+        if self.rotary:
+            self._turn((q, k), 0, 1.0, scratch)
+        powers, inverse = saved["powers"], saved["inverse"]
+        np.matmul(k, q.swapaxes(-1, -2), out=powers)
+        np.add(powers, _later(x.shape[1], x.dtype.str), out=powers)
+        _softmax(powers, inverse)
+        out = self._outs(saved["out"])
+        np.matmul(powers.swapaxes(-1, -2), v, out=out)
+        np.multiply(out, inverse.swapaxes(-1, -2), out=out)
+        mix.forward(p["mix"], saved["out"], y, {}, key, scratch)
+
+    def grad_input(
+        self, p: Tree, x: Array, y: Array, dy: Array, dx: Array, saved: Tree, held: Tree, scratch: Scratch
+    ) -> None:
+        """With d = dout / sums and D = out . d: dv = powers d, dscores = powers (v d^T - D), dq = k dscores, dk = q
+        dscores (the sum over keys is that over features: Dao et al. 2022, section 3.1)."""
+        qkv, mix = self._products(x.shape[1:])
+        dout = scratch.take(saved["out"].shape, dy.dtype)
+        mix.grad_input(p["mix"], saved["out"], y, dy, dout, {}, {}, scratch)
+        q, k, v = self._heads(saved["qkv"])
+        dq, dk, dv = self._heads(held["dqkv"])
+        powers, d, out = saved["powers"], self._outs(dout), self._outs(saved["out"])
+        np.multiply(d, saved["inverse"].swapaxes(-1, -2), out=d)
+        dot = np.vecdot(d, out, out=scratch.take(d.shape[:-1], dy.dtype))
+        slopes = np.matmul(v, d.swapaxes(-1, -2), out=scratch.take(powers.shape, dy.dtype))
+        np.subtract(slopes, dot[..., None, :], out=slopes)
+        np.multiply(slopes, powers, out=slopes)
+        self._sum_heads(powers, d, dv, scratch)
+        self._sum_heads(slopes, q, dk, scratch)
+        np.matmul(slopes.swapaxes(-1, -2), k, out=dq)
+        if self.rotary:
+            self._turn((dq, dk), 0, -1.0, scratch)
+        np.multiply(dq, 1 / math.sqrt(q.shape[-1]), out=dq)
+        qkv.grad_input(p["qkv"], x, saved["qkv"], held["dqkv"], dx, {}, {}, scratch)
+
+    def tiles(self, shape: Shape, rows: int) -> tuple[Tile, ...]:
+        """Those of the two products, each behind its number."""
+        return tuple((i, *tile) for i, one in enumerate(self._products(shape)) for tile in one.tiles(shape, rows))
+
+    def grad_weight(
+        self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
+    ) -> None:
+        """The product's tile."""
+        which, *rest = tile
+        layer, name = self._products(x.shape[1:])[which], ("qkv", "mix")[which]
+        into, by = (x, held["dqkv"]) if which == 0 else (saved["out"], dy)
+        layer.grad_weight(p[name], tuple(rest), into, by, {}, {}, g[name], first, scratch)
+
+    def cache(self, shape: Shape) -> Shapes:
+        """Keys and values of all places."""
+        return dict.fromkeys(("k", "v"), (self._groups, 1, shape[0], shape[1] // self.heads))
+
+    def extend(self, p: Tree, x: Array, y: Array, cache: Tree, start: int, scratch: Scratch) -> None:
+        """Places `start` and on, with the keys and values of those before from the cache."""
+        qkv, mix = self._products(x.shape[1:])
+        made = scratch.take((*x.shape[:-1], qkv.outputs), x.dtype)
+        qkv.forward(p["qkv"], x, made, {}, None, scratch)
+        q, k, v = self._heads(made)
+        np.multiply(q, 1 / math.sqrt(q.shape[-1]), out=q)
+        if self.rotary:
+            self._turn((q, k), start, 1.0, scratch)
+        stop = start + x.shape[1]
+        keys, values = cache["k"][..., :stop, :], cache["v"][..., :stop, :]
+        keys[..., start:, :], values[..., start:, :] = k, v
+        powers = scratch.take((*q.shape[:-2], stop, x.shape[1]), x.dtype)
+        inverse = scratch.take((*q.shape[:-2], 1, x.shape[1]), x.dtype)
+        np.matmul(keys, q.swapaxes(-1, -2), out=powers)
+        np.add(powers, _later(stop, x.dtype.str)[:, start:], out=powers)
+        _softmax(powers, inverse)
+        out = scratch.take(x.shape, x.dtype)
+        np.matmul(powers.swapaxes(-1, -2), values, out=self._outs(out))
+        np.multiply(self._outs(out), inverse.swapaxes(-1, -2), out=self._outs(out))
+        mix.forward(p["mix"], out, y, {}, None, scratch)
+
+    @property
+    def _groups(self) -> int:
+        return self.key_value_heads or self.heads
+
+    def _products(self, shape: Shape) -> tuple[Linear, Linear]:
+        return _linears(self, shape[1])
+
+    def _heads(self, qkv: Array) -> tuple[Array, Array, Array]:
+        """Views (samples, groups, heads of a group or 1, places, features) of q, k and v."""
+        samples, places, outputs = qkv.shape
+        groups, per = self._groups, self.heads // self._groups
+        d = outputs // (self.heads + 2 * groups)
+        parts = qkv[..., : self.heads * d], qkv[..., self.heads * d : -groups * d], qkv[..., -groups * d :]
+        views = (
+            part.reshape(samples, places, groups, count, d).transpose(0, 2, 3, 1, 4)
+            for part, count in zip(parts, (per, 1, 1), strict=True)
+        )
+        q, k, v = views
+        return q, k, v
+
+    def _outs(self, out: Array) -> Array:
+        """The same of the heads' outputs."""
+        samples, places, width = out.shape
+        groups, per = self._groups, self.heads // self._groups
+        return out.reshape(samples, places, groups, per, width // self.heads).transpose(0, 2, 3, 1, 4)
+
+    def _sum_heads(self, left: Array, right: Array, total: Array, scratch: Scratch) -> None:
+        """total = left @ right, summed over the heads that share keys and values."""
+        if self._groups == self.heads:
+            np.matmul(left, right, out=total)
+            return
+        mark = scratch.mark()
+        each = np.matmul(left, right, out=scratch.take(right.shape, right.dtype))
+        np.sum(each, axis=2, keepdims=True, out=total)
+        scratch.release(mark)
+
+    def _turn(self, arrays: tuple[Array, Array], start: int, sign: float, scratch: Scratch) -> None:
+        """Turn pairs (feature i, feature i + d/2) by the angle of place and i, in place."""
+        for array in arrays:
+            places, d = array.shape[-2:]
+            cosine, sine = _angles(start + places, d, array.dtype.str)
+            cosine, sine = cosine[start:], np.multiply(sine[start:], sign)
+            one, two = array[..., : d // 2], array[..., d // 2 :]
+            mark = scratch.mark()
+            kept = scratch.take(one.shape, array.dtype)
+            part = scratch.take(one.shape, array.dtype)
+            np.multiply(one, sine, out=kept)
+            np.multiply(one, cosine, out=one)
+            np.subtract(one, np.multiply(two, sine, out=part), out=one)
+            np.multiply(two, cosine, out=two)
+            np.add(two, kept, out=two)
+            scratch.release(mark)
+
+
+def qkv_size(layer: Attention, shape: Shape) -> int:
+    """Elements of q, k and v of one sample."""
+    groups = layer.key_value_heads or layer.heads
+    return size(shape) * (layer.heads + 2 * groups) // layer.heads
+
+
+@lru_cache(64)
+def _linears(layer: Attention, width: int) -> tuple[Linear, Linear]:
+    groups = layer.key_value_heads or layer.heads
+    both = width // layer.heads * (layer.heads + 2 * groups)
+    # A linear layer draws with sqrt(2 / inputs), made for relu; there is none here.
+    plain = math.sqrt(0.5)
+    return Linear(both, layer.bias, plain), Linear(width, layer.bias, plain * layer.gain)
+
+
+def _softmax(powers: Array, inverse: Array) -> None:
+    """Exponentials over axis -2, shifted by the maximum, and 1 / their sums."""
+    np.max(powers, axis=-2, keepdims=True, out=inverse)
+    np.subtract(powers, inverse, out=powers)
+    np.exp(powers, out=powers)
+    np.sum(powers, axis=-2, keepdims=True, out=inverse)
+    np.divide(1, inverse, out=inverse)
+
+
+@lru_cache(64)
+def _later(places: int, dtype: str) -> NDArray[Any]:
+    """(keys, queries): minus infinity where the key comes after the query, else 0."""
+    return np.where(np.arange(places)[:, None] > np.arange(places), -np.inf, 0.0).astype(dtype)
+
+
+@lru_cache(64)
+def _angles(places: int, d: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Cosines and sines (places, d / 2)."""
+    rates = _ROTARY_BASE ** (-np.arange(0, d, 2, dtype=np.float64) / d)
+    angles = np.arange(places, dtype=np.float64)[:, None] * rates
+    return np.cos(angles).astype(dtype), np.sin(angles).astype(dtype)

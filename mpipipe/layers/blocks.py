@@ -1,0 +1,38 @@
+"""Shorthands: names in a job that stand for blocks made of other layers."""
+
+from dataclasses import dataclass
+
+from mpipipe.errors import JobError, nearest
+from mpipipe.layers.activations import Gelu
+from mpipipe.layers.linear import Linear
+from mpipipe.layers.norm import LayerNorm
+from mpipipe.layers.residual import Residual
+from mpipipe.layers.swiglu import SwiGlu
+from mpipipe.layers.types import Layer
+
+NORMS: dict[str, Layer] = {"layernorm": LayerNorm()}
+ACTIVATIONS: dict[str, Layer] = {"gelu": Gelu(), "swiglu": SwiGlu()}
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """kind = "mlp": a residual block of norm, linear, activation, linear: y = x + f(x), x (..., width).
+
+    With "swiglu" the first linear layer makes twice the `hidden` features. `gain` is that of the last linear layer.
+    """
+
+    width: int
+    hidden: int
+    activation: str = "gelu"
+    norm: str = "layernorm"
+    bias: bool = True
+    gain: float = 1.0
+
+    def block(self, where: str) -> Layer:
+        """The block. Raises JobError for an unknown norm or activation."""
+        for key, value, known in (("norm", self.norm, NORMS), ("activation", self.activation, ACTIVATIONS)):
+            if value not in known:
+                raise JobError(f"{where}.{key}", f"'{value}'", f"one of {', '.join(known)}", nearest(value, known))
+        wide = self.hidden * (2 if self.activation == "swiglu" else 1)
+        first, last = Linear(wide, self.bias), Linear(self.width, self.bias, self.gain)
+        return Residual((NORMS[self.norm], first, ACTIVATIONS[self.activation], last))
