@@ -49,4 +49,4 @@ def embedding(model: Model) -> tuple[str, int]:
 
 
 def _vocabulary(data: DataSet) -> str:
-    return f"{data.vocabulary} " + (data.tokens if data.tokens == "bytes" else f"different {data.tokens}")
+    return f"a vocabulary of {data.vocabulary} {data.tokens}"

@@ -230,7 +230,7 @@ def test_a_model_has_room_for_the_vocabulary(play):
     check_inputs(data, model_of(need, (8, need)), "play.txt")
     check_targets(data, model_of(need, (8, need)), "play.txt")
     few = model_of(need - 1, (8, need - 1))
-    words = f"{need} different characters", f"000_embedding has tokens = {need - 1}"
+    words = f"a vocabulary of {need} characters", f"000_embedding has tokens = {need - 1}"
     refused(lambda: check_inputs(data, few, "play.txt"), *words, f"set tokens of that layer to {need}")
     refused(lambda: check_targets(data, few, "play.txt"), f"set outputs of the last layer to {need}")
     refused(lambda: check_targets(data, model_of(need, (7, need)), "play.txt"), "targets of shape (8,)", "shape (7,)")
