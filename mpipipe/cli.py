@@ -31,8 +31,8 @@ Options:
                    JOB under results/), or from CHECKPOINT, on any number of ranks. Without JOB, the job is the
                    checkpoint's own. Results go to the run's folder, or to a new one if CHECKPOINT lies outside any.
   --set KEY=VALUE  Set a key of the job, such as --set train.epochs=3; may be given many times.
-  --data DATA      Name of a shipped set (digits), a folder in IDX format, or a .npz, .h5 or .csv file; stands
-                   for the key data.path.
+  --data DATA      Name of a shipped set (digits), a folder in IDX format, or a .npz, .h5, .csv or .txt file;
+                   stands for the key data.path.
   --out DIR        Folder for results; for train the run's folder itself. (default: results/JOB-DATE-TIME for train,
                    none for the others)
   --threads N      Worker threads of each rank; 0 takes what each host has. (default: the job's run.threads, 0)

@@ -7,22 +7,24 @@ import numpy as np
 
 from mpipipe.data import DataSet, Part, check_finite, open_data
 from mpipipe.errors import DataError
+from mpipipe.fit import check_inputs, check_targets
 from mpipipe.inference import Loaded, with_pipeline
-from mpipipe.report import make_folder, show, write_json
+from mpipipe.report import bits, bits_text, make_folder, of_tokens, show, write_json
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.world import World
-from mpipipe.start import Request, Samples, check_targets, stored_scaling
+from mpipipe.start import Request, Samples, stored_scaling
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out; accuracy is None for a loss without labels."""
+    """What came out; accuracy is None for a loss without labels, bits (a token) for data that are no text."""
 
     checkpoint: str
     data: str
     samples: int
     loss: float
     accuracy: float | None
+    bits: float | None
 
 
 def evaluate(world: World, request: Request) -> int:
@@ -40,9 +42,9 @@ def evaluate(world: World, request: Request) -> int:
         part = data.validation
         feed = Samples(data, stored_scaling(loaded.checkpoint)).feed(part)
         loss, right, counted = conductor.evaluate(np.arange(part.count), feed)
-        accuracy = right / max(1, counted) if data.labels else None
-        result = Evaluation(str(loaded.checkpoint.path), data.source, part.count, loss / max(1, counted), accuracy)
-        _tell(result, request)
+        accuracy, mean = right / max(1, counted) if data.labels else None, loss / max(1, counted)
+        path = str(loaded.checkpoint.path)
+        _tell(Evaluation(path, data.source, part.count, mean, accuracy, bits(data, mean)), data, request)
 
     return with_pipeline(world, request, prepare, use)
 
@@ -51,7 +53,9 @@ def _open(loaded: Loaded, request: Request) -> DataSet:
     facts, job = loaded.checkpoint.facts.data, loaded.job
     labels, seed, all_rows = loaded.model.loss.labels, job.train.seed, request.data is not None
     try:
-        data = open_data(job.data, labels, seed, all_rows, classes=facts.classes, columns=facts.columns)
+        data = open_data(
+            job.data, labels, seed, all_rows, classes=facts.classes, columns=facts.columns, trained=facts.tokens
+        )
     except DataError as error:
         if all_rows or error.remedy:
             raise
@@ -62,6 +66,7 @@ def _open(loaded: Loaded, request: Request) -> DataSet:
         raise DataError(where, "no sample is held back", "a validation part", "name a set by --data")
     check_shape(data.validation, facts.input_shape, where)
     check_finite(data.validation, where)
+    check_inputs(data, loaded.model, where)
     check_targets(data, loaded.model, where)
     return data
 
@@ -72,8 +77,9 @@ def check_shape(part: Part, shape: tuple[int, ...], where: str) -> None:
         raise DataError(where, f"samples of shape {part.shape}", f"shape {shape}, as the model was trained on")
 
 
-def _tell(result: Evaluation, request: Request) -> None:
-    text = f"{result.samples:,} samples of {result.data}: loss {result.loss:.6g}"
-    show(text if result.accuracy is None else f"{text}, accuracy {result.accuracy:.2%}")
+def _tell(result: Evaluation, data: DataSet, request: Request) -> None:
+    text = f"{result.samples:,} samples{of_tokens(data)} of {result.data}: loss {result.loss:.6g}"
+    text += "" if result.accuracy is None else f", accuracy {result.accuracy:.2%}"
+    show(text + bits_text(data, result.bits))
     if request.out:
         write_json(Path(request.out) / "evaluation.json", result)

@@ -9,7 +9,8 @@ from typing import TextIO
 
 import numpy as np
 
-from mpipipe.data import Part, Scaling, check_finite, open_inputs
+from mpipipe.data import Part, Scaling, check_finite, check_tokens, open_inputs
+from mpipipe.fit import embedding
 from mpipipe.inference import Loaded, with_pipeline
 from mpipipe.layers import Array
 from mpipipe.report import make_folder, replacing, show, standard_output
@@ -29,6 +30,9 @@ def predict(world: World, request: Request, source: str) -> int:
         facts = loaded.checkpoint.facts.data
         part = open_inputs(source, facts.input_shape, facts.columns, loaded.job.data.target)
         check_finite(part, source)
+        layer, tokens = embedding(loaded.model)
+        if tokens:
+            check_tokens(part, tokens, source, layer)
         if request.out:
             make_folder(Path(request.out))
 
@@ -65,7 +69,7 @@ def _destination(request: Request) -> Iterator[TextIO]:
 
 def _header(loaded: Loaded) -> list[str]:
     if loaded.model.loss.labels:
-        return ["row", "class", "probability"]
+        return ["row", *(["position"] if _is_sequence(loaded) else []), "class", "probability"]
     return ["row", *(f"output_{i}" for i in range(int(np.prod(loaded.model.shapes[-1]))))]
 
 
@@ -76,7 +80,14 @@ def _lines(loaded: Loaded, start: int, outputs: Array) -> Iterator[Sequence[obje
         return
     classes = loaded.checkpoint.facts.data.classes
     shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=-1, keepdims=True))
-    chosen = outputs.argmax(axis=-1)
-    chance = shifted.max(axis=-1) / shifted.sum(axis=-1)
-    for i, (label, share) in enumerate(zip(chosen.tolist(), chance.tolist(), strict=True)):
-        yield [start + i, classes[label] if label < len(classes) else label, f"{share:.4f}"]
+    chosen = outputs.argmax(axis=-1).reshape(len(outputs), -1)
+    chance = (shifted.max(axis=-1) / shifted.sum(axis=-1)).reshape(len(outputs), -1)
+    for i, (labels, shares) in enumerate(zip(chosen.tolist(), chance.tolist(), strict=True)):
+        for position, (label, share) in enumerate(zip(labels, shares, strict=True)):
+            place = [start + i, position] if _is_sequence(loaded) else [start + i]
+            yield [*place, classes[label] if label < len(classes) else label, f"{share:.4f}"]
+
+
+def _is_sequence(loaded: Loaded) -> bool:
+    """Whether there is a class at every position of a sample, instead of one a sample."""
+    return len(loaded.model.shapes[-1]) > 1

@@ -14,8 +14,9 @@ from mpipipe.checkpoint import (
     newest_good,
     open_checkpoint,
 )
-from mpipipe.data import DataSet, Part, Scaling, check_finite, check_labels, measure, open_data
+from mpipipe.data import DataSet, Part, Scaling, check_finite, measure, open_data
 from mpipipe.errors import CheckpointError, DataError, JobError
+from mpipipe.fit import embeds
 from mpipipe.job import Job, job_from_text, read_job
 from mpipipe.layers import Array, Model, build_model, find_loss
 from mpipipe.report import RunFolder, existing_folder, latest_folder, make_folder, new_folder
@@ -104,15 +105,19 @@ def with_kernel(start: Start, kernel: str) -> Start:
 
 
 def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
-    """The job's data set, checked against its model; the scaling is measured, or the checkpoint's. Raises DataError."""
-    labels = wants_labels(job)
+    """The job's data set, all finite; the scaling is measured, or the checkpoint's. Raises DataError.
+
+    Tokens are numbers of vectors, so they are never scaled.
+    """
+    labels, seed = wants_labels(job), job.train.seed
     known = stored.facts.data if stored else DataFacts()
-    data = open_data(job.data, labels, job.train.seed, classes=known.classes, columns=known.columns)
+    trained = known.tokens if stored else None
+    data = open_data(job.data, labels, seed, classes=known.classes, columns=known.columns, trained=trained)
     where = job.data.path
     if not data.train.count:
         raise DataError(where, "no sample is left to train on", "at least one", "lower data.validation")
     if stored is None:
-        scaling = measure(data.train, job.data.scale, where)
+        scaling = measure(data.train, "none" if data.tokens or embeds(job.model) else job.data.scale, where)
     else:
         check_finite(data.train, where)
         scaling = stored_scaling(stored)
@@ -133,17 +138,6 @@ def check_position(position: Position, samples: Samples, where: str) -> None:
     if position.offset > count:
         needed = f"at least {position.offset}: so many of its epoch are behind the checkpoint"
         raise DataError(where, f"{count} training samples", needed, "give the data that it was trained on")
-
-
-def check_targets(data: DataSet, model: Model, where: str) -> None:
-    """Raises DataError where targets do not fit the model's outputs."""
-    outputs = model.shapes[-1]
-    if model.loss.labels:
-        check_labels(data.train, outputs[-1], where)
-        check_labels(data.validation, outputs[-1], where)
-    elif data.target_shape != model.loss.target_shape(outputs):
-        needed = f"targets of the outputs' shape, {model.loss.target_shape(outputs)}"
-        raise DataError(where, f"targets of shape {data.target_shape}", needed)
 
 
 def stored_scaling(checkpoint: Checkpoint) -> Scaling:

@@ -36,8 +36,10 @@ class Run:
     def data_facts(self) -> DataFacts:
         """What a checkpoint says of the data."""
         data, scale = self.samples.data, self.samples.scaling.kind
-        shape = self.brief.input_shape
-        return DataFacts(data.source, shape, data.target_shape, data.labels, data.classes, data.columns, scale)
+        return DataFacts(
+            data.source, self.brief.input_shape, data.target_shape, data.labels,
+            data.classes, data.columns, scale, data.tokens,
+        )  # fmt: skip
 
     @property
     def total_steps(self) -> int:

@@ -14,15 +14,19 @@ from mpipipe.checkpoint import (
 )
 from mpipipe.enlist import Brief, enlist
 from mpipipe.errors import InterruptedRunError, UserError
+from mpipipe.fit import check_inputs, check_targets
 from mpipipe.job import job_to_text
 from mpipipe.layers import build_model, layer_costs
 from mpipipe.plan import make_plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import (
     Summary,
+    bits,
+    bits_text,
     draw_loss,
     hosts_table,
     human_seconds,
+    of_tokens,
     plan_table,
     plan_text,
     plural,
@@ -43,7 +47,6 @@ from mpipipe.start import (
     Samples,
     Start,
     check_position,
-    check_targets,
     find_start,
     fit_batch,
     open_folder,
@@ -112,6 +115,7 @@ class Lead:
             self.stored = self.stack.enter_context(open_checkpoint(self.start.checkpoint))
         samples = open_samples(job, self.stored)
         model = build_model(job.model, samples.data.train.shape)
+        check_inputs(samples.data, model, job.data.path)
         check_targets(samples.data, model, job.data.path)
         if self.stored is not None:
             compare_models(self.stored.shapes, model, str(self.stored.path))
@@ -171,6 +175,7 @@ def _leave(run: Run, steps: Steps) -> None:
         accuracy=row.accuracy,
         validation_loss=loss,
         validation_accuracy=accuracy,
+        validation_bits=bits(run.samples.data, loss),
         seconds=seconds,
         samples_per_s=speed,
         ranks=plan.ranks,
@@ -191,11 +196,12 @@ def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
     if summary.samples_per_s:
         reached += f", {summary.samples_per_s:,.0f} samples/s"
     lines = [f"{reached}, on {summary.stages} of {plural(summary.ranks, 'rank')}"]
-    count = run.samples.data.validation.count
+    data = run.samples.data
+    held = f"on the {data.validation.count:,} held-back samples{of_tokens(data)}"
     if summary.validation_accuracy is not None:
-        lines.append(f"accuracy on the {count:,} held-back samples: {summary.validation_accuracy:.2%}")
+        lines.append(f"accuracy {held}: {summary.validation_accuracy:.2%}{bits_text(data, summary.validation_bits)}")
     elif summary.validation_loss is not None:
-        lines.append(f"loss on the {count:,} held-back samples: {summary.validation_loss:.6g}")
+        lines.append(f"loss {held}: {summary.validation_loss:.6g}")
     if summary.stopped != "finished":
         lines.append(f"stopped before the end; go on with: python -m mpipipe train --resume --out {run.folder.path}")
     return [*lines, f"results are in {run.folder.path}"]

@@ -44,7 +44,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What evaluating and predicting need to know of the data that the model was trained on."""
+    """What evaluating and predicting need to know of the data that the model was trained on.
+
+    `tokens` is "characters" or "bytes" for a text, else empty; `classes` are its characters then.
+    """
 
     source: str = ""
     input_shape: tuple[int, ...] = ()
@@ -53,6 +56,7 @@ class DataFacts:
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     scale: str = "none"
+    tokens: str = ""
 
 
 @dataclass(frozen=True)

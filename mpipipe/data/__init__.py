@@ -8,6 +8,7 @@ from mpipipe.data.batches import Batch, batches, order, steps_per_epoch
 from mpipipe.data.read import open_data, open_inputs, shipped_sets
 from mpipipe.data.scaling import Scaling, check_finite, measure
 from mpipipe.data.targets import check_labels
+from mpipipe.data.tokens import check_tokens
 from mpipipe.data.types import DataSet, Part, Rows
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "batches",
     "check_finite",
     "check_labels",
+    "check_tokens",
     "measure",
     "open_data",
     "open_inputs",

@@ -1,4 +1,4 @@
-"""Rows out of an array in memory or in an open HDF5 file, in bounded memory; and damage told as one clear line.
+"""Rows out of an array in memory, of a text or an open HDF5 file, in bounded memory; and damage told as one clear line.
 
 HDF5 reads ascending rows only, and a run of rows much faster than as many scattered ones: `gather` sorts, reads, and
 puts each row in its place.
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpipipe.data.types import Rows64
+from mpipipe.data.windows import Windows
 from mpipipe.errors import DataError
 
-Stored: TypeAlias = NDArray[Any] | h5py.Dataset
+Stored: TypeAlias = NDArray[Any] | h5py.Dataset | Windows
 PIECE_BYTES = 4 * 2**20
 DENSE = 8  # a run is read whole when at least one row in this many is wanted
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, RuntimeError)
@@ -49,7 +50,9 @@ def gather(stored: Stored, rows: Rows64, out: NDArray[Any]) -> None:
 
     Raises DataError where the file turns out to be damaged.
     """
-    if isinstance(stored, np.ndarray):
+    if isinstance(stored, Windows):
+        stored.fill(rows, out)
+    elif isinstance(stored, np.ndarray):
         with np.errstate(all="ignore"):  # a NaN on the way is refused by whoever asked, not printed as a warning
             out[...] = np.take(stored, rows, axis=0).reshape(out.shape)
     elif len(rows):

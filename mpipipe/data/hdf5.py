@@ -19,7 +19,7 @@ CACHE_BYTES = 32 * 2**20
 def read(path: Path, wanted: Wanted) -> Found:
     """The datasets of an HDF5 file, left on disk. Raises DataError for a missing one, OSError for damage."""
     file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
-    names = [name for name in (*file, "test/x", "test/y") if isinstance(file.get(name), h5py.Dataset)]
+    names = [str(name) for name in (*file, "test/x", "test/y") if isinstance(file.get(name), h5py.Dataset)]
     return named_tables(str(path), names, lambda name: _open(file[name]), wanted)
 
 

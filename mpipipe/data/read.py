@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mpipipe.data import csv, hdf5, idx, npz
+from mpipipe.data import csv, hdf5, idx, npz, text
 from mpipipe.data.gather import reading
-from mpipipe.data.split import AUTO_FRACTION, hold_back
+from mpipipe.data.split import AUTO_FRACTION, AUTO_TAIL, held_count, hold_back
 from mpipipe.data.table import Found, Table, Wanted
 from mpipipe.data.targets import settle, target_shape
 from mpipipe.data.types import DataSet, Part
@@ -26,6 +26,8 @@ READERS: dict[str, Callable[[Path, Wanted], Found]] = {
     ".npz": npz.read,
     ".h5": hdf5.read,
     ".hdf5": hdf5.read,
+    ".txt": text.read,
+    ".txt.gz": text.read,
     "-ubyte": idx.read,
     "-ubyte.gz": idx.read,
 }
@@ -46,14 +48,16 @@ def open_data(
     *,
     classes: tuple[str, ...] = (),
     columns: tuple[str, ...] = (),
+    trained: str | None = None,
 ) -> DataSet:
     """The data set that a job names, split into a training and a validation part.
 
     `labels` says whether the loss needs class labels or float values. `all_rows` leaves nothing out: validation is
     the set's own test part or, where it has none, every row. `classes` and `columns` are those a trained model knows;
-    names are then numbered, and CSV columns picked, in that order. Raises DataError for whatever cannot be used.
+    names are then numbered, and CSV columns picked, in that order; `trained` is `DataSet.tokens` of what it was trained
+    on, None where there is no model yet. Raises DataError for whatever cannot be used.
     """
-    wanted = Wanted(settings.target, True, labels, columns, classes)
+    wanted = Wanted(settings.target, True, labels, columns, classes, settings.tokens, settings.context, trained)
     found = settle(_read(settings.path, wanted), wanted)
     whole, test = Part(found.train, None, found.columns), None
     if found.test:
@@ -64,11 +68,12 @@ def open_data(
         train, validation = whole, _other(settings.validation, found, wanted)
     elif settings.validation == "auto" and test:
         train, validation = whole, test
+    elif found.tokens:
+        train, validation = _cut(found.train, _fraction(settings, AUTO_TAIL))
     else:
-        fraction = AUTO_FRACTION if settings.validation == "auto" else float(settings.validation)
-        train, validation = _split(whole, fraction, seed)
+        train, validation = _split(whole, _fraction(settings, AUTO_FRACTION), seed)
     shape = target_shape(found.train, labels)
-    return DataSet(settings.path, train, validation, labels, shape, found.classes, found.columns)
+    return DataSet(settings.path, train, validation, labels, shape, found.classes, found.columns, found.tokens)
 
 
 def open_inputs(path: str, shape: tuple[int, ...], columns: tuple[str, ...], target: str) -> Part:
@@ -104,7 +109,7 @@ def _reader(place: Path) -> Callable[[Path, Wanted], Found]:
 
 def _other(path: str, trained: Found, wanted: Wanted) -> Part:
     """All rows of another set, numbered and shaped as the training set is."""
-    wanted = replace(wanted, columns=trained.columns, classes=trained.classes)
+    wanted = replace(wanted, columns=trained.columns, classes=trained.classes, trained=trained.tokens)
     found = settle(_read(path, wanted), wanted)
     if found.classes != trained.classes:
         raise DataError(path, "its targets are names of classes", "whole numbers, as the training set has")
@@ -117,6 +122,18 @@ def _like(table: Table, train: Table, labels: bool) -> Table:
     if found != needed:
         raise DataError(table.where, f"{prod(found)} values a target", f"{prod(needed)}, as the training part has")
     return _reshaped(table, train.shape, "the training part's")
+
+
+def _fraction(settings: DataSettings, auto: float) -> float:
+    return auto if settings.validation == "auto" else float(settings.validation)
+
+
+def _cut(table: Table, fraction: float) -> tuple[Part, Part]:
+    """A text's beginning and its tail, cut between two windows; no token of the tail is a target of the beginning."""
+    first = table.count - held_count(table.count, fraction)
+    if first == table.count:
+        return Part(table), Part(table, _NO_ROWS)
+    return Part(text.cut(table, first)), Part(table, np.arange(first, table.count))
 
 
 def _split(whole: Part, fraction: float, seed: int) -> tuple[Part, Part]:

@@ -47,6 +47,8 @@ class Wanted:
     """What a reader is asked for: the target column, whether targets are needed and as labels.
 
     `columns` are the feature columns to take, by name and in this order; `classes` are class names already known.
+    A text is cut into `tokens` ("characters" or "bytes"), `context` of them a sample; `trained` are the tokens of the
+    model that the data are for ("" if it was trained on no text), None where there is none yet.
     """
 
     target: str = "target"
@@ -54,16 +56,23 @@ class Wanted:
     labels: bool = True
     columns: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    tokens: str = "characters"
+    context: int = 128
+    trained: str | None = None
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a reader found: the training part, the set's own test part, names of feature columns and of classes."""
+    """What a reader found: the training part, the set's own test part, names of feature columns and of classes.
+
+    `tokens` says what a text was cut into; empty for other data.
+    """
 
     train: Table
     test: Table | None = None
     columns: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    tokens: str = ""
 
 
 def make_table(where: str, x: Stored, y: Stored | None) -> Table:

@@ -27,7 +27,7 @@ class Rows(Protocol):
         """Gather the features of `rows`, in that order, into x of shape (len(rows), *shape), float32 or float64."""
 
     def fill_targets(self, rows: Rows64, t: NDArray[Any]) -> None:
-        """Gather the targets of `rows`: t is (n,) int64 for labels, (n, k) float for values."""
+        """Gather the targets of `rows`: t is (n, ...) int64 for labels, (n, k) float for values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,9 @@ class Part:
 class DataSet:
     """An open data set, split. `source` is the path or name as the job gives it.
 
-    Targets are class labels (`labels`, target_shape ()) or values (target_shape (k,)). `classes` are the names of the
-    classes where the file gives names, `columns` the feature columns of a CSV file; else empty.
+    Targets are class labels (`labels`, target_shape () or, for sequences of them, (k,)) or values (target_shape (k,)).
+    `classes` are the names of the classes where the file gives names, `columns` the feature columns of a CSV file; else
+    empty. `tokens` is "characters" or "bytes" where the set is a text, else empty; characters are its `classes` then.
     """
 
     source: str
@@ -79,3 +80,9 @@ class DataSet:
     target_shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    tokens: str = ""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens a text may have; 0 for other data."""
+        return {"": 0, "bytes": 256}.get(self.tokens, len(self.classes))

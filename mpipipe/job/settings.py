@@ -12,9 +12,10 @@ from mpipipe.errors import JobError, nearest
 OPTIMIZERS = ("sgd", "adam", "adamw")
 RATE_SCHEDULES = ("constant", "cosine", "step")
 SCALES = ("none", "standard", "range")
+TOKENS = ("characters", "bytes")
 SCHEDULES = ("auto", "gpipe", "1f1b")
 RANKS = ("all", "auto")
-MOST_THREADS, MOST_SEED = 1024, 2**63 - 1
+MOST_THREADS, MOST_SEED, MOST_CONTEXT = 1024, 2**63 - 1, 2**20
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """`[data]`: where the samples are, which are held back, how features are scaled."""
+    """`[data]`: where the samples are, which are held back, how features are scaled, how a text is cut."""
 
     path: str = ""
     target: str = "target"
     validation: float | str = "auto"
     scale: str = "standard"
+    tokens: str = "characters"
+    context: int = 128
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,19 @@ def check(job: Job, where: str) -> Job:
     _one_of(f"{at}train.rate_schedule", train.rate_schedule, RATE_SCHEDULES)
     _one_of(f"{at}plan.schedule", plan.schedule, SCHEDULES)
     _one_of(f"{at}data.scale", data.scale, SCALES)
+    _one_of(f"{at}data.tokens", data.tokens, TOKENS)
+    _at_least(f"{at}data.context", data.context, 1)
     for key in ("batch", "micro_batch", "tile_rows"):
         _at_least(f"{at}train.{key}", getattr(train, key), 1)
     for key in ("epochs", "steps", "warmup_steps", "rate_step", "seed", "clip_norm", "weight_decay", "rate_floor"):
         _at_least(f"{at}train.{key}", getattr(train, key), 0)
     for key in ("threads", "checkpoint_every", "checkpoint_minutes", "validate_every", "stop_after"):
         _at_least(f"{at}run.{key}", getattr(run, key), 0)
-    for key, value, most in (("run.threads", run.threads, MOST_THREADS), ("train.seed", train.seed, MOST_SEED)):
+    for key, value, most in (
+        ("run.threads", run.threads, MOST_THREADS),
+        ("train.seed", train.seed, MOST_SEED),
+        ("data.context", data.context, MOST_CONTEXT),
+    ):
         if value > most:
             raise JobError(f"{at}{key}", f"{value}", f"at most {most}")
     _at_least(f"{at}run.keep", run.keep, 1)

@@ -17,6 +17,7 @@ from mpipipe.report.replace import replacing
 from mpipipe.report.show import show, standard_output, warn
 from mpipipe.report.summary import Summary
 from mpipipe.report.tables import hosts_table, plan_table, plan_text
+from mpipipe.report.texts import bits, bits_text, of_tokens
 from mpipipe.report.units import human_bytes, human_flops, human_rate, human_seconds, plural
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "Progress",
     "RunFolder",
     "Summary",
+    "bits",
+    "bits_text",
     "draw_loss",
     "differences_table",
     "entries_table",
@@ -39,6 +42,7 @@ __all__ = [
     "latest_folder",
     "make_folder",
     "new_folder",
+    "of_tokens",
     "open_log",
     "plan_table",
     "plan_text",

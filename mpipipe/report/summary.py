@@ -11,7 +11,7 @@ class Summary:
 
     `steps`, `epochs` and `samples` count from the start of training, before any resume; `seconds` and `samples_per_s`
     are those of this run. Accuracies and the bubble are fractions. `checkpoint` is the newest one's name; `stopped`
-    says why the run ended, one of STOPPED.
+    says why the run ended, one of STOPPED. `validation_bits` is the loss of a text in bits per character or byte.
     """
 
     job: str
@@ -30,3 +30,4 @@ class Summary:
     bubble: float | None
     checkpoint: str | None
     stopped: str
+    validation_bits: float | None = None

@@ -31,6 +31,7 @@ from mpipipe.checkpoint import layout as described
 from mpipipe.errors import CheckpointError
 from mpipipe.job import job_from_text
 from mpipipe.layers import STATE, build_model
+from mpipipe.records import to_plain
 
 from .making import DATA, FACTS, PIECES, SCALING, arrays_of, bits, names, write
 
@@ -199,3 +200,15 @@ def test_h5dump_shows_its_attributes(path):
     assert done.stdout.count('ATTRIBUTE "sha256"') == len(PLACES)
     whole = subprocess.run([tool("h5dump"), "-a", "/step", path], capture_output=True, text=True, check=True)
     assert "(0): 7" in whole.stdout
+
+
+def test_what_is_said_of_a_text_comes_back_and_older_files_say_nothing(tmp_path, monkeypatch):
+    classes = ("\0", "\n", "\r", " ", '"', "é", "☃", "\U0001f600", *map(chr, range(0x4E00, 0x8E00)))
+    facts = replace(FACTS, data=replace(DATA, classes=classes, columns=(), tokens="characters"))
+    with open_checkpoint(write(tmp_path / "step-00000001.h5", facts)) as checkpoint:
+        assert checkpoint.facts == facts
+    plain = to_plain(DATA)
+    del plain["tokens"]
+    monkeypatch.setattr("mpipipe.checkpoint.write.to_plain", lambda data: plain)
+    with open_checkpoint(write(tmp_path / "step-00000002.h5")) as checkpoint:
+        assert checkpoint.facts.data == DATA and not DATA.tokens

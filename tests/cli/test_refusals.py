@@ -90,7 +90,9 @@ def test_data_that_cannot_be_used(desk):
     npz(desk, "infinite.npz", x=changed(X, (6, 63), -np.inf))
     packed = gzip.compress(csv_text().encode())
     desk.write("half.csv.gz", packed[: len(packed) // 2])
-    desk.write("some.txt", "x")
+    desk.write("some.doc", "x")
+    desk.write("short.txt", "x")
+    desk.write("some.txt", "to be or not to be")
     for data, text in {
         "nothing.npz": r"data: no such file or folder 'nothing.npz', and no shipped set of that name",
         "half.npz": r"half.npz: cannot be read \(",
@@ -98,7 +100,9 @@ def test_data_that_cannot_be_used(desk):
         "label.npz": r"label.npz: label 10 in row 7 \(counted from 0\); needed: labels from 0 to 9",
         "nan.npz": r"nan.npz: nan in row 5, feature 3 \(counted from 0\)",
         "infinite.npz": r"infinite.npz: -inf in row 6, feature 63 \(counted from 0\)",
-        "some.txt": r"some.txt: a file of unknown format",
+        "some.doc": r"some.doc: a file of unknown format",
+        "short.txt": r"short.txt: holds one character only; needed: at least 2",
+        "some.txt": r"some.txt: targets of shape \(128,\); needed: shape \(\), for the model's outputs",
         "digit": r"data: no such file.*did you mean 'digits'\?",
     }.items():
         assert re.match(text, desk.refuses("train", "tiny.toml", "--out", "run", "--data", data)), data

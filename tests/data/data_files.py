@@ -40,7 +40,7 @@ def save_csv(path, header, rows):
 
 
 def open_path(path, labels=True, **more):
-    options = {key: more.pop(key) for key in ("seed", "all_rows", "classes", "columns") if key in more}
+    options = {key: more.pop(key) for key in ("seed", "all_rows", "classes", "columns", "trained") if key in more}
     return open_data(DataSettings(path=str(path), **more), labels, options.pop("seed", 1), **options)
 
 

@@ -84,8 +84,8 @@ def test_unknown_names_paths_and_formats(tmp_path):
     refused(lambda: open_path("zzz"), "'zzz'", "digits")
     refused(lambda: open_path(""), "no path")
     refused(lambda: open_path(tmp_path / "none.csv"), "none.csv", "no such file")
-    (tmp_path / "some.txt").write_text("1")
-    refused(lambda: open_path(tmp_path / "some.txt"), "unknown format", ".csv.gz", ".h5")
+    (tmp_path / "some.doc").write_text("1")
+    refused(lambda: open_path(tmp_path / "some.doc"), "unknown format", ".csv.gz", ".h5")
     refused(lambda: open_path("~nobody-of-this-name/some.csv"), "~nobody-of-this-name")
     refused(lambda: open_path("a" * 5000), "cannot be read")
 
