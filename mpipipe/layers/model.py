@@ -9,7 +9,7 @@ from mpipipe.errors import JobError, ShapeError, nearest
 from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers.activations import Gelu, LeakyRelu, Relu, Sigmoid, Tanh
 from mpipipe.layers.attention import Attention
-from mpipipe.layers.blocks import Mlp
+from mpipipe.layers.blocks import Mlp, Transformer
 from mpipipe.layers.dropout import Dropout
 from mpipipe.layers.embedding import Embedding, Unembedding
 from mpipipe.layers.flatten import Flatten
@@ -32,7 +32,7 @@ KINDS: dict[str, Any] = {
     )
 }
 """Every layer by the name that a job calls it. A new layer is one file and one name here."""
-SHORTHANDS: dict[str, Any] = {"mlp": Mlp}
+SHORTHANDS: dict[str, Any] = {"mlp": Mlp, "transformer": Transformer}
 """Names that stand for layers made of other layers."""
 
 
@@ -142,19 +142,18 @@ def build_layers(tables: Any, where: str) -> Iterator[Layer]:
         if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= MOST_REPEATS:
             raise JobError(f"{at}.repeat", f"{repeat!r}", f"a whole number from 1 to {MOST_REPEATS}")
         rest = {key: value for key, value in table.items() if key not in ("kind", "repeat")}
-        yield from [_build(known[kind], rest, at)] * repeat
+        yield from _build(known[kind], rest, at) * repeat
 
 
-def _build(kind: Any, table: dict[str, Any], where: str) -> Layer:
+def _build(kind: Any, table: dict[str, Any], where: str) -> list[Layer]:
     if kind is Residual:
         inner = dict(table)
         layers = tuple(build_layers(inner.pop("layers", None), f"{where}.layers"))
         if inner:
             raise JobError(f"{where}.{next(iter(inner))}", "unknown key", remedy="known are kind, layers, repeat")
-        return Residual(layers)
+        return [Residual(layers)]
     layer: Any = from_plain(kind, table, where, JobError)
-    made: Layer = layer.block(where) if kind in SHORTHANDS.values() else layer
-    return made
+    return list(layer.layers(where)) if kind in SHORTHANDS.values() else [layer]
 
 
 def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tuple[LayerCost, ...]:
