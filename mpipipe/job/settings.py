@@ -46,7 +46,7 @@ class TrainSettings:
     steps: int = 0
     batch: int = 128
     micro_batch: int = 32
-    tile_rows: int = 480
+    tile_rows: int = 512
     kernel: str = "auto"
     optimizer: str = "adamw"
     learning_rate: float = 0.001

@@ -135,29 +135,27 @@ class Gelu(Elementwise):
         return {"slope": shape}
 
     def cost(self, shape: Shape) -> Cost:
-        """A tanh and twelve passes forward, one backward."""
-        return _passes(shape, 16, 1, 2)
+        """A tanh and thirteen passes forward, one backward."""
+        return _passes(shape, 17, 1, 2)
 
     def forward(self, p: Tree, x: Array, y: Array, saved: Tree, key: Key | None, scratch: Scratch) -> None:
-        """With t the tanh: y = x (1 + t) / 2, slope = (1 + t) / 2 + x (1 - t^2) c (1 + 3 a x^2) / 2."""
+        """With h = (1 + tanh(u)) / 2 and u = c (x + a x^3): y = x h, slope = h + (y - y h) 2 c (1 + 3 a x^2)."""
         c, a = math.sqrt(2 / math.pi), 0.044715
         slope = saved["slope"]
         square = np.square(x, out=scratch.take(x.shape, x.dtype))
-        t = np.multiply(square, a, out=scratch.take(x.shape, x.dtype))
-        np.add(t, 1, out=t)
-        np.multiply(t, x, out=t)
-        np.multiply(t, c, out=t)
-        np.tanh(t, out=t)
-        np.multiply(square, 3 * a * c / 2, out=square)
-        np.add(square, c / 2, out=square)
-        np.multiply(square, x, out=square)
-        np.square(t, out=slope)
-        np.subtract(1, slope, out=slope)
+        h = np.multiply(square, a * c, out=scratch.take(x.shape, x.dtype))
+        np.add(h, c, out=h)
+        np.multiply(h, x, out=h)
+        np.tanh(h, out=h)
+        np.multiply(h, 0.5, out=h)
+        np.add(h, 0.5, out=h)
+        np.multiply(x, h, out=y)
+        np.multiply(square, 6 * a * c, out=square)
+        np.add(square, 2 * c, out=square)
+        np.multiply(y, h, out=slope)
+        np.subtract(y, slope, out=slope)
         np.multiply(slope, square, out=slope)
-        np.add(t, 1, out=t)
-        np.multiply(t, 0.5, out=t)
-        np.add(slope, t, out=slope)
-        np.multiply(x, t, out=y)
+        np.add(slope, h, out=slope)
 
     def grad_input(
         self, p: Tree, x: Array, y: Array, dy: Array, dx: Array, saved: Tree, held: Tree, scratch: Scratch

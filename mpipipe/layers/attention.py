@@ -3,16 +3,14 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpipipe.errors import ShapeError
 from mpipipe.layers.linear import Linear
+from mpipipe.layers.scores import attend, attend_back, attend_run, power_shapes, runs, turn
 from mpipipe.layers.types import Array, Cost, Key, Scratch, Shape, Shapes, Tile, Tree, Work, size
-
-_ROTARY_BASE = 10000.0
 
 
 @dataclass(frozen=True)
@@ -24,9 +22,6 @@ class Attention:
     `rotary`, queries and keys are turned by angles that grow with the place (Su et al. 2021, section 3.2.2; halves, as
     GPT-NeoX has them). Inner layers `qkv` and `mix` are linear; their weights are drawn with standard deviation
     sqrt(1 / width), those of `mix` times `gain`.
-
-    Scores are kept transposed, (keys, queries), so that the softmax runs along rows, and not divided by their sums:
-    the division is made on the d features of each head instead of on all keys.
     """
 
     heads: int
@@ -63,7 +58,7 @@ class Attention:
         places = shape[0]
         return {
             "qkv": (places, self._products(shape)[0].outputs),
-            "powers": (self._groups, self.heads // self._groups, places, places),
+            "powers": power_shapes(self._groups, self.heads // self._groups, places),
             "inverse": (self._groups, self.heads // self._groups, 1, places),
             "out": shape,
         }
@@ -76,8 +71,9 @@ class Attention:
         """The two products; in each head two products in F and four in I; passes over the scores."""
         qkv, mix = (layer.cost(shape) for layer in self._products(shape))
         places, width = shape
-        scores, out = float(self.heads * places * places), float(qkv_size(self, shape))
-        product = 2.0 * places * places * width
+        seen = sum(keys * (keys - first) for _, first, keys in runs(places))
+        scores, out = float(self.heads * seen), float(qkv_size(self, shape))
+        product = 2.0 * seen * width
         head = Cost(
             Work(2 * product, 9 * scores + out), Work(4 * product, 2 * scores + 3 * size(shape) + out), Work(), 0.0
         )
@@ -91,44 +87,28 @@ class Attention:
             layer.initialise(p[("qkv", "mix")[i]], key.child(i))
 
     def forward(self, p: Tree, x: Array, y: Array, saved: Tree, key: Key | None, scratch: Scratch) -> None:
-        """q, k, v; exp(k q^T - its maximum over keys), 0 for later keys; v by these, divided by their sums; mix."""
+        """q, k and v; attention in each head; mix."""
         qkv, mix = self._products(x.shape[1:])
         qkv.forward(p["qkv"], x, saved["qkv"], {}, key, scratch)
-        q, k, v = self._heads(saved["qkv"])
-        np.multiply(q, 1 / math.sqrt(q.shape[-1]), out=q)
-        if self.rotary:
-            self._turn((q, k), 0, 1.0, scratch)
-        powers, inverse = saved["powers"], saved["inverse"]
-        np.matmul(k, q.swapaxes(-1, -2), out=powers)
-        np.add(powers, _later(x.shape[1], x.dtype.str), out=powers)
-        _softmax(powers, inverse)
-        out = self._outs(saved["out"])
-        np.matmul(powers.swapaxes(-1, -2), v, out=out)
-        np.multiply(out, inverse.swapaxes(-1, -2), out=out)
+        q, k, v = self._ready(saved["qkv"], 0, scratch)
+        attend(q, k, v, saved["powers"], saved["inverse"], self._outs(saved["out"]))
         mix.forward(p["mix"], saved["out"], y, {}, key, scratch)
 
     def grad_input(
         self, p: Tree, x: Array, y: Array, dy: Array, dx: Array, saved: Tree, held: Tree, scratch: Scratch
     ) -> None:
-        """With d = dout / sums and D = out . d: dv = powers d, dscores = powers (v d^T - D), dq = k dscores, dk = q
-        dscores (the sum over keys is that over features: Dao et al. 2022, section 3.1)."""
+        """Back through mix, the heads, and the product that made q, k and v."""
         qkv, mix = self._products(x.shape[1:])
         dout = scratch.take(saved["out"].shape, dy.dtype)
         mix.grad_input(p["mix"], saved["out"], y, dy, dout, {}, {}, scratch)
-        q, k, v = self._heads(saved["qkv"])
-        dq, dk, dv = self._heads(held["dqkv"])
-        powers, d, out = saved["powers"], self._outs(dout), self._outs(saved["out"])
+        d, heads, (dq, dk, dv) = self._outs(dout), self._heads(saved["qkv"]), self._heads(held["dqkv"])
         np.multiply(d, saved["inverse"].swapaxes(-1, -2), out=d)
-        dot = np.vecdot(d, out, out=scratch.take(d.shape[:-1], dy.dtype))
-        slopes = np.matmul(v, d.swapaxes(-1, -2), out=scratch.take(powers.shape, dy.dtype))
-        np.subtract(slopes, dot[..., None, :], out=slopes)
-        np.multiply(slopes, powers, out=slopes)
-        self._sum_heads(powers, d, dv, scratch)
-        self._sum_heads(slopes, q, dk, scratch)
-        np.matmul(slopes.swapaxes(-1, -2), k, out=dq)
+        dot = np.vecdot(d, self._outs(saved["out"]), out=scratch.take(d.shape[:-1], dy.dtype))
+        attend_back(heads, saved["powers"], dot, d, (dq, dk, dv), scratch)
         if self.rotary:
-            self._turn((dq, dk), 0, -1.0, scratch)
-        np.multiply(dq, 1 / math.sqrt(q.shape[-1]), out=dq)
+            turn(dq, 0, -1.0, scratch)
+            turn(dk, 0, -1.0, scratch)
+        np.multiply(dq, 1 / math.sqrt(dq.shape[-1]), out=dq)
         qkv.grad_input(p["qkv"], x, saved["qkv"], held["dqkv"], dx, {}, {}, scratch)
 
     def tiles(self, shape: Shape, rows: int) -> tuple[Tile, ...]:
@@ -153,21 +133,14 @@ class Attention:
         qkv, mix = self._products(x.shape[1:])
         made = scratch.take((*x.shape[:-1], qkv.outputs), x.dtype)
         qkv.forward(p["qkv"], x, made, {}, None, scratch)
-        q, k, v = self._heads(made)
-        np.multiply(q, 1 / math.sqrt(q.shape[-1]), out=q)
-        if self.rotary:
-            self._turn((q, k), start, 1.0, scratch)
+        q, k, v = self._ready(made, start, scratch)
         stop = start + x.shape[1]
         keys, values = cache["k"][..., :stop, :], cache["v"][..., :stop, :]
         keys[..., start:, :], values[..., start:, :] = k, v
         powers = scratch.take((*q.shape[:-2], stop, x.shape[1]), x.dtype)
         inverse = scratch.take((*q.shape[:-2], 1, x.shape[1]), x.dtype)
-        np.matmul(keys, q.swapaxes(-1, -2), out=powers)
-        np.add(powers, _later(stop, x.dtype.str)[:, start:], out=powers)
-        _softmax(powers, inverse)
         out = scratch.take(x.shape, x.dtype)
-        np.matmul(powers.swapaxes(-1, -2), values, out=self._outs(out))
-        np.multiply(self._outs(out), inverse.swapaxes(-1, -2), out=self._outs(out))
+        attend_run(q, keys, values, powers, inverse, self._outs(out))
         mix.forward(p["mix"], out, y, {}, None, scratch)
 
     @property
@@ -176,6 +149,15 @@ class Attention:
 
     def _products(self, shape: Shape) -> tuple[Linear, Linear]:
         return _linears(self, shape[1])
+
+    def _ready(self, qkv: Array, start: int, scratch: Scratch) -> tuple[Array, Array, Array]:
+        """The heads of q, k and v of places `start` and on; q scaled and, if wanted, q and k turned, in place."""
+        q, k, v = self._heads(qkv)
+        np.multiply(q, 1 / math.sqrt(q.shape[-1]), out=q)
+        if self.rotary:
+            turn(q, start, 1.0, scratch)
+            turn(k, start, 1.0, scratch)
+        return q, k, v
 
     def _heads(self, qkv: Array) -> tuple[Array, Array, Array]:
         """Views (samples, groups, heads of a group or 1, places, features) of q, k and v."""
@@ -196,33 +178,6 @@ class Attention:
         groups, per = self._groups, self.heads // self._groups
         return out.reshape(samples, places, groups, per, width // self.heads).transpose(0, 2, 3, 1, 4)
 
-    def _sum_heads(self, left: Array, right: Array, total: Array, scratch: Scratch) -> None:
-        """total = left @ right, summed over the heads that share keys and values."""
-        if self._groups == self.heads:
-            np.matmul(left, right, out=total)
-            return
-        mark = scratch.mark()
-        each = np.matmul(left, right, out=scratch.take(right.shape, right.dtype))
-        np.sum(each, axis=2, keepdims=True, out=total)
-        scratch.release(mark)
-
-    def _turn(self, arrays: tuple[Array, Array], start: int, sign: float, scratch: Scratch) -> None:
-        """Turn pairs (feature i, feature i + d/2) by the angle of place and i, in place."""
-        for array in arrays:
-            places, d = array.shape[-2:]
-            cosine, sine = _angles(start + places, d, array.dtype.str)
-            cosine, sine = cosine[start:], np.multiply(sine[start:], sign)
-            one, two = array[..., : d // 2], array[..., d // 2 :]
-            mark = scratch.mark()
-            kept = scratch.take(one.shape, array.dtype)
-            part = scratch.take(one.shape, array.dtype)
-            np.multiply(one, sine, out=kept)
-            np.multiply(one, cosine, out=one)
-            np.subtract(one, np.multiply(two, sine, out=part), out=one)
-            np.multiply(two, cosine, out=two)
-            np.add(two, kept, out=two)
-            scratch.release(mark)
-
 
 def qkv_size(layer: Attention, shape: Shape) -> int:
     """Elements of q, k and v of one sample."""
@@ -237,26 +192,3 @@ def _linears(layer: Attention, width: int) -> tuple[Linear, Linear]:
     # A linear layer draws with sqrt(2 / inputs), made for relu; there is none here.
     plain = math.sqrt(0.5)
     return Linear(both, layer.bias, plain), Linear(width, layer.bias, plain * layer.gain)
-
-
-def _softmax(powers: Array, inverse: Array) -> None:
-    """Exponentials over axis -2, shifted by the maximum, and 1 / their sums."""
-    np.max(powers, axis=-2, keepdims=True, out=inverse)
-    np.subtract(powers, inverse, out=powers)
-    np.exp(powers, out=powers)
-    np.sum(powers, axis=-2, keepdims=True, out=inverse)
-    np.divide(1, inverse, out=inverse)
-
-
-@lru_cache(64)
-def _later(places: int, dtype: str) -> NDArray[Any]:
-    """(keys, queries): minus infinity where the key comes after the query, else 0."""
-    return np.where(np.arange(places)[:, None] > np.arange(places), -np.inf, 0.0).astype(dtype)
-
-
-@lru_cache(64)
-def _angles(places: int, d: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cosines and sines (places, d / 2)."""
-    rates = _ROTARY_BASE ** (-np.arange(0, d, 2, dtype=np.float64) / d)
-    angles = np.arange(places, dtype=np.float64)[:, None] * rates
-    return np.cos(angles).astype(dtype), np.sin(angles).astype(dtype)

@@ -31,7 +31,7 @@ from mpipipe.layers import (
 from mpipipe.runtime.slots import DTYPE, GradientSlot, Slot, make_gradient_slot, make_slot
 from mpipipe.runtime.workqueue import Task
 
-PART_FLOPS = 8e6
+PART_FLOPS = 1e8
 """Tiles of W are put together to tasks of at least this much work; it changes no bit, since each tile stays itself."""
 
 
