@@ -10,7 +10,7 @@ from mpipipe.resources.cluster import (
     load_cluster,
     save_cluster,
 )
-from mpipipe.resources.facts import Place, host_facts, memory
+from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
 
 __all__ = [
     "Cluster",
@@ -25,4 +25,5 @@ __all__ = [
     "measure_rates",
     "memory",
     "save_cluster",
+    "usable_threads",
 ]

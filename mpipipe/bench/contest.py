@@ -1,0 +1,150 @@
+"""Contestants as processes that stay alive and take orders in turn; and the rounds of a contest.
+
+Only one of them works at a time. Whatever goes wrong with one ends the contest, with its name and what it said last.
+"""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpipipe.errors import MpipipeError
+
+WAIT_S, STEP_WAIT_S = 300.0, 60.0
+"""How long a contestant may take to start or to answer, and how much more for each step."""
+END_WAIT_S = 10.0
+TAIL = 12
+SAME = 1e-3
+"""By how much losses may differ, relatively."""
+FIRST_STEPS = 3
+ROUND_S = 2.0
+
+
+class ContestError(MpipipeError):
+    """A contestant that died, hangs, talks nonsense, or does not compute what the others do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who competes: the name for the reader, whose side it is on, the stages of its pipeline, how it is started."""
+
+    name: str
+    side: str
+    stages: int
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Contestant:
+    """A started entry. `round_s` are seconds a step of each round; `losses` those of the first steps."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.steps = 1
+        self.round_s: list[float] = []
+        self.losses: list[float] = []
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            entry.command,
+            env={**os.environ, **entry.environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def ready(self) -> dict[str, Any]:
+        """Wait until it is ready; the facts that it tells."""
+        line = self._answer(WAIT_S)
+        word, _, text = line.partition(" ")
+        try:
+            facts: dict[str, Any] = json.loads(text) if word == "ready" else self._fail(f"said {line!r}")
+        except ValueError:
+            self._fail(f"said {line!r}")
+        return facts
+
+    def go(self, steps: int) -> tuple[float, float]:
+        """Let it do so many steps: their seconds together, and the last loss."""
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has died then, and there will be no answer
+            self._process.stdin.write(f"go {steps}\n")
+            self._process.stdin.flush()
+        line = self._answer(WAIT_S + STEP_WAIT_S * steps)
+        try:
+            seconds, loss = map(float, line.split())
+        except ValueError:
+            self._fail(f"said {line!r}")
+        return seconds, loss
+
+    def stop(self) -> None:
+        """End it: by the end of its input, or by force."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        for end in (None, signal.SIGTERM, signal.SIGKILL):
+            if end is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, end)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_WAIT_S)
+                break
+        self._said.close()
+
+    def _answer(self, wait_s: float) -> str:
+        try:
+            line = self._lines.get(timeout=wait_s)
+        except queue.Empty:
+            self._fail(f"said nothing for {wait_s:g} s")
+        return line if line is not None else self._fail("ended")
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line.strip("\0\n"))
+        self._lines.put(None)
+
+    def _fail(self, what: str) -> Any:
+        if what == "ended":
+            with suppress(subprocess.TimeoutExpired):
+                what += f" with status {self._process.wait(END_WAIT_S)}"
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").replace("\0", "").rstrip().splitlines()
+        last = "".join(f"\n    {line}" for line in lines[-TAIL:]) or " nothing"
+        raise ContestError(f"contestant '{self.entry.name}' {what}; the last that it wrote on standard error:{last}")
+
+
+def check_losses(model: str, contestants: Sequence[Contestant]) -> None:
+    """Let all do the first steps. Raises ContestError where their losses are not the same; the ceiling has none."""
+    trainers = [one for one in contestants if one.entry.side != "ceiling"]
+    for one in contestants:
+        for _ in range(FIRST_STEPS):
+            seconds, loss = one.go(1)
+            one.losses.append(loss)
+            one.steps = max(1, round(ROUND_S / max(seconds, 1e-6)))
+    for one in trainers[1:]:
+        for step, (loss, wanted) in enumerate(zip(one.losses, trainers[0].losses, strict=True)):
+            if not abs(loss - wanted) <= SAME * abs(wanted):
+                raise ContestError(
+                    f"{model}: the contestants do not compute the same: the loss of step {step + 1} is {wanted:.6g} by "
+                    f"'{trainers[0].entry.name}', but {loss:.6g} by '{one.entry.name}'; needed: within {SAME:g} of it"
+                )
+
+
+def run_rounds(contestants: Sequence[Contestant], rounds: int, steps: int, tell: Callable[[str], None]) -> None:
+    """Let everyone have a turn in each round, in an order that turns round every time. `steps` 0: about 2 s a turn."""
+    for number in range(rounds):
+        for one in contestants if number % 2 == 0 else reversed(contestants):
+            count = one.steps if not steps or one.entry.side == "ceiling" else steps
+            one.round_s.append(one.go(count)[0] / count)
+        tell(f"round {number + 1} of {rounds}")
