@@ -1,13 +1,14 @@
 """The command `bench`, told once: the models, who competes, that all compute the same, the rounds, what came out."""
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from mpipipe.bench.contest import Contestant, Entry, check_losses, run_rounds
+from mpipipe.bench.contest import Contestant, Entry, check_losses, run_rounds, stop_all
 from mpipipe.bench.contestants import ceiling_entry, check_torch, find_mpirun, mpipipe_entries, torch_entries
 from mpipipe.bench.figures import Bench, Machine, Result, sum_up
 from mpipipe.bench.kit import step_flops, write_kit
@@ -44,6 +45,8 @@ def bench(request: BenchRequest) -> int:
     check_torch()
     mpirun = find_mpirun()
     flops = {model.name: step_flops(model) for model in models}  # a model that cannot be built is found before any work
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     results: list[Result] = []
     for model in models:
         facts, result = contest(model, flops[model.name], ranks, mpirun, request)
@@ -94,8 +97,11 @@ def field() -> Iterator[tuple[Any, list[Contestant]]]:
     try:
         yield start, contestants
     finally:
-        for one in contestants:
-            one.stop()
+        stop_all(contestants)
+
+
+def _end(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt  # so that contestants are ended too
 
 
 def machine_of(facts: dict[str, Any], ranks: int) -> Machine:

@@ -10,17 +10,18 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from mpipipe.errors import MpipipeError
 
 WAIT_S, STEP_WAIT_S = 300.0, 60.0
 """How long a contestant may take to start or to answer, and how much more for each step."""
 END_WAIT_S = 10.0
-TAIL = 12
+TAIL, TAIL_BYTES = 12, 4000
 SAME = 1e-3
 """By how much losses may differ, relatively."""
 FIRST_STEPS = 3
@@ -76,10 +77,7 @@ class Contestant:
 
     def go(self, steps: int) -> tuple[float, float]:
         """Let it do so many steps: their seconds together, and the last loss."""
-        assert self._process.stdin is not None
-        with suppress(OSError):  # it has died then, and there will be no answer
-            self._process.stdin.write(f"go {steps}\n")
-            self._process.stdin.flush()
+        self.order(f"go {steps}")
         line = self._answer(WAIT_S + STEP_WAIT_S * steps)
         try:
             seconds, loss = map(float, line.split())
@@ -87,26 +85,36 @@ class Contestant:
             self._fail(f"said {line!r}")
         return seconds, loss
 
-    def stop(self) -> None:
-        """End it: by the end of its input, or by force."""
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.close()
-        for end in (None, signal.SIGTERM, signal.SIGKILL):
-            if end is not None:
-                with suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, end)
+    def stop(self, deadline: float) -> None:
+        """Wait until it has ended, as it was ordered to; from `deadline` (of the monotonic clock) on, by force."""
+        for end in (signal.SIGTERM, signal.SIGKILL):
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_WAIT_S)
+                self._process.wait(max(0.0, deadline - time.monotonic()))
                 break
+            self._signal(end)
+            deadline = time.monotonic() + END_WAIT_S
+        self._signal(signal.SIGKILL)  # whoever is left of it
         self._said.close()
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def order(self, order: str) -> None:
+        """Give it an order of `lines`."""
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has died then, and there will be no answer
+            self._process.stdin.write(f"{order}\n")
+            self._process.stdin.flush()
 
     def _answer(self, wait_s: float) -> str:
         try:
             line = self._lines.get(timeout=wait_s)
         except queue.Empty:
             self._fail(f"said nothing for {wait_s:g} s")
-        return line if line is not None else self._fail("ended")
+        if line is None:
+            self._fail("ended")
+        return line
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -114,14 +122,24 @@ class Contestant:
             self._lines.put(line.strip("\0\n"))
         self._lines.put(None)
 
-    def _fail(self, what: str) -> Any:
+    def _fail(self, what: str) -> NoReturn:
         if what == "ended":
             with suppress(subprocess.TimeoutExpired):
                 what += f" with status {self._process.wait(END_WAIT_S)}"
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").replace("\0", "").rstrip().splitlines()
+        size = os.fstat(self._said.fileno()).st_size
+        text = os.pread(self._said.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))  # its own place in it stays
+        lines = text.decode(errors="replace").replace("\0", "").rstrip().splitlines()
         last = "".join(f"\n    {line}" for line in lines[-TAIL:]) or " nothing"
         raise ContestError(f"contestant '{self.entry.name}' {what}; the last that it wrote on standard error:{last}")
+
+
+def stop_all(contestants: Sequence[Contestant]) -> None:
+    """End all of them; one that is at work gets some seconds to finish."""
+    for one in contestants:
+        one.order("end")
+    deadline = time.monotonic() + END_WAIT_S
+    for one in contestants:
+        one.stop(deadline)
 
 
 def check_losses(model: str, contestants: Sequence[Contestant]) -> None:
@@ -145,6 +163,7 @@ def run_rounds(contestants: Sequence[Contestant], rounds: int, steps: int, tell:
     """Let everyone have a turn in each round, in an order that turns round every time. `steps` 0: about 2 s a turn."""
     for number in range(rounds):
         for one in contestants if number % 2 == 0 else reversed(contestants):
-            count = one.steps if not steps or one.entry.side == "ceiling" else steps
-            one.round_s.append(one.go(count)[0] / count)
+            if steps and one.entry.side != "ceiling":
+                one.steps = steps
+            one.round_s.append(one.go(one.steps)[0] / one.steps)
         tell(f"round {number + 1} of {rounds}")

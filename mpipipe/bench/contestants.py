@@ -51,7 +51,7 @@ def mpipipe_entries(folder: Path, ranks: int, mpirun: str) -> list[Entry]:
     """One process with so many worker threads, and so many ranks with one."""
     alone, launched = _python("runner", folder, ranks), (mpirun, "-n", str(ranks), *_python("runner", folder, 1))
     return [
-        Entry(f"mpipipe, 1 rank of {plural(ranks, 'thread')}", "mpipipe", 1, alone, _environment()),
+        Entry(f"mpipipe, 1 process of {plural(ranks, 'thread')}", "mpipipe", 1, alone, _environment()),
         Entry(f"mpipipe, {plural(ranks, 'rank')} of 1 thread", "mpipipe", ranks, launched, _environment()),
     ]
 

@@ -1,6 +1,7 @@
-"""The orders that a contestant takes on standard input, one a line: `go STEPS`. It answers `SECONDS LOSS`.
+"""The orders that a contestant takes on standard input, one a line: `go STEPS`, answered by `SECONDS LOSS`; and `end`.
 
-First it says `ready`, with facts as JSON; it ends when its input does. The wait is a blocking read: no core is burnt.
+First it says `ready`, with facts as JSON. The wait is a blocking read: no core is burnt. The end of its input is the end
+too, but Open MPI's mpirun does not pass that on, so it is said in a word.
 """
 
 import json
@@ -16,7 +17,9 @@ def obey(facts: Mapping[str, Any], go: Go) -> None:
     """Say that all is ready, then carry out orders until there are no more."""
     _say(f"ready {json.dumps(facts)}")
     for line in sys.stdin:
-        word, _, steps = line.partition(" ")
+        word, _, steps = line.strip().partition(" ")
+        if word == "end":
+            break
         if word != "go":
             raise ValueError(f"an order that nobody knows: {line!r}")
         seconds, loss = go(int(steps))

@@ -6,8 +6,8 @@ from typing import Any
 from mpipipe.errors import UserError, nearest
 from mpipipe.job import DataSettings, Job, ModelSettings, PlanSettings, RunSettings, TrainSettings
 
-WAIT_S = 86_400.0
-"""Ranks wait for their turn as long as the others take theirs."""
+WAIT_S = 4 * 3600.0
+"""How long ranks wait for their turn before they give up."""
 Table = dict[str, Any]
 
 
