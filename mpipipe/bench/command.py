@@ -1,5 +1,6 @@
 """The command `bench`, told once: the models, who competes, that all compute the same, the rounds, what came out."""
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def bench(request: BenchRequest) -> int:
         raise UserError("--rounds", f"{request.rounds}", "1 or more")
     if request.steps == 0:
         raise UserError("--steps", "0", "1 or more")
+    if request.save and not os.access(Path(request.save).absolute().parent, os.W_OK):
+        raise UserError("--save", request.save, "a file in a folder that is there and can be written")
     check_torch()
     mpirun = find_mpirun()
     flops = {model.name: step_flops(model) for model in models}  # a model that cannot be built is found before any work
@@ -56,8 +59,8 @@ def bench(request: BenchRequest) -> int:
         results.append(result)
         show(result_text(result))
         show(result_table(result))
-    if request.save:
-        write_json(Path(request.save), Bench(machine, tuple(results)))
+        if request.save:
+            write_json(Path(request.save), Bench(machine, tuple(results)))
     return 0
 
 

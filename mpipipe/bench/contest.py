@@ -21,7 +21,7 @@ from mpipipe.errors import MpipipeError
 WAIT_S, STEP_WAIT_S = 300.0, 60.0
 """How long a contestant may take to start or to answer, and how much more for each step."""
 END_WAIT_S = 10.0
-TAIL, TAIL_BYTES = 12, 4000
+TAIL, TAIL_BYTES = 20, 8000
 SAME = 1e-3
 """By how much losses may differ, relatively."""
 FIRST_STEPS = 3
@@ -87,18 +87,13 @@ class Contestant:
 
     def stop(self, deadline: float) -> None:
         """Wait until it has ended, as it was ordered to; from `deadline` (of the monotonic clock) on, by force."""
-        for end in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(max(0.0, deadline - time.monotonic()))
-                break
-            self._signal(end)
-            deadline = time.monotonic() + END_WAIT_S
-        self._signal(signal.SIGKILL)  # whoever is left of it
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        for end in (signal.SIGTERM, signal.SIGKILL):  # whoever is left of it
+            with suppress(subprocess.TimeoutExpired, ProcessLookupError):
+                os.killpg(self._process.pid, end)
+                self._process.wait(END_WAIT_S)
         self._said.close()
-
-    def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
 
     def order(self, order: str) -> None:
         """Give it an order of `lines`."""

@@ -1,7 +1,7 @@
 """The orders that a contestant takes on standard input, one a line: `go STEPS`, answered by `SECONDS LOSS`; and `end`.
 
-First it says `ready`, with facts as JSON. The wait is a blocking read: no core is burnt. The end of its input is the end
-too, but Open MPI's mpirun does not pass that on, so it is said in a word.
+First it says `ready`, with facts as JSON. The wait is a blocking read: no core is burnt. It also ends when its input
+does, but the mpirun of Open MPI does not pass that on, so the end is said in a word.
 """
 
 import json

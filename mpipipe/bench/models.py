@@ -35,7 +35,10 @@ class BenchModel:
 
 
 def bench_job(name: str, layers: list[Table], batch: int, micro_batch: int) -> Job:
-    """A job with what all models share: SGD with momentum, and the planner's own choice of everything else."""
+    """A job with what all models share: SGD with momentum, and the planner's own choice of everything else.
+
+    The batch is a multiple of the micro-batch, which PyTorch's pipelining wants.
+    """
     train = TrainSettings(
         steps=1, batch=batch, micro_batch=micro_batch, optimizer="sgd", learning_rate=0.01, momentum=0.9
     )
