@@ -27,7 +27,7 @@ Commands:
 Arguments:
   JOB         A TOML file or the name of a preset: digits, fashion. (default: digits)
   CHECKPOINT  A file that train wrote. With train --resume, the one to go on from.
-  MODEL       mlp-2048x8, mlp-512x8, lenet, gpt-256x8. (default: all of them)
+  MODEL       One of mlp-2048x8, mlp-512x8, lenet, gpt-256x8. (default: all of them)
   INPUT       Samples as .csv, .npz, .h5, or IDX (a file or a folder).
 
 Options:
