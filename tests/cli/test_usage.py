@@ -22,6 +22,9 @@ UNITS = {
     "--stages P": ("Number of stages", "[default: 4]"),
     "--micros M": ("Number of micro-batches", "[default: 8]"),
     "--in-flight K": ("Micro-batches in flight", "[default: 0]"),
+    "--ranks N": ("Ranks of each pipeline", "(default: 2)"),
+    "--rounds N": ("Turns of each contestant", "[default: 5]"),
+    "--steps N": ("Steps of each turn", "(default: as many as take about 2 s)"),
     "--name NAME": ("gpipe or 1f1b", "[default: 1f1b]"),
     "--out DIR": ("Folder for results", "default: results/JOB-DATE-TIME for train, none for the others"),
     "--data DATA": ("stands for the key data.path", ""),
@@ -46,7 +49,7 @@ def test_every_command_and_argument_is_described():
     assert commands == set(cli.COMMANDS)
     for name in commands:
         assert re.search(rf"^  {name}  +[A-Z]", MANUAL, re.MULTILINE)
-    for name in ("JOB", "CHECKPOINT", "INPUT"):
+    for name in ("JOB", "CHECKPOINT", "INPUT", "MODEL"):
         assert re.search(rf"^  {name}  +[A-Z]", MANUAL, re.MULTILINE)
     assert all(f"{status}" in MANUAL.split("Exit status:")[1] for status in (0, 1, 2))
 
@@ -75,6 +78,7 @@ def refused(capsys, *arguments):
         (("inspect", "a.h5", "--threads", "1"), "--threads"),
         (("schedule", "--quiet"), "--quiet"),
         (("plan", "--resume"), "--resume"),
+        (("bench", "--threads", "2"), "--threads"),
     ],
 )
 def test_misuse(capsys, arguments, named):

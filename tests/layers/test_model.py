@@ -78,7 +78,7 @@ def test_costs_of_a_small_model_by_hand():
 
     products = 2 * (8 * 4 + 4 * 8) * 10
     add = 8 * 10
-    assert block_.forward == Work(products, add + (7 * 8 + 4 + 16 * 4) * 10)  # layernorm, one bias, gelu
+    assert block_.forward == Work(products, add + (7 * 8 + 4 + 17 * 4) * 10)  # layernorm, one bias, gelu
     assert block_.grad_input == Work(products, add + (7 * 8 + 4) * 10)
     assert block_.grad_weight == Work(products, (3 * 8 + 4) * 10)
     assert block_.weight_bytes == (2 * 8 + 8 * 4 + 4 + 4 * 8) * 4

@@ -1,0 +1,98 @@
+"""The contestant mpipipe: survey, plan, enlist and train as `train` does, but by order and without a disk.
+
+    python -m mpipipe.bench.runner FOLDER THREADS MICROS
+
+Alone or under mpirun, each rank with so many worker threads, the batch in so many micro-batches; rank 0 takes the
+orders. The environment, with the BLAS
+kernel in it, is the caller's.
+"""
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpipipe.bench.kit import Kit, read_kit
+from mpipipe.bench.lines import obey
+from mpipipe.enlist import Brief, enlist
+from mpipipe.guard import run_ranks
+from mpipipe.layers import Array, build_model, layer_costs
+from mpipipe.plan import Plan, make_plan
+from mpipipe.records import from_plain, to_plain
+from mpipipe.resources import Cluster, Host
+from mpipipe.runtime.conduct import Conductor
+from mpipipe.runtime.serve import serve
+from mpipipe.runtime.weights import hand_out
+from mpipipe.runtime.world import World
+from mpipipe.survey import Wishes, survey
+
+VERSIONS = ("cpu", "python", "numpy", "blas", "kernel", "mpi", "mpipipe")
+
+
+class Lead:
+    """Rank 0 with what it alone reads and knows. On other ranks nothing of it is ever called."""
+
+    def __init__(self, folder: Path, micros: int) -> None:
+        self.folder, self.micros = folder, micros
+        self.kit: Kit | None = None
+        self.facts: dict[str, Any] = {}
+
+    def make_brief(self, cluster: Cluster | None) -> object:
+        """Read the kit, and plan."""
+        assert cluster is not None
+        self.kit = read_kit(self.folder)
+        job, shape = self.kit.job, self.kit.x.shape[1:]
+        train = replace(job.train, micro_batch=-(-job.train.batch // self.micros))
+        job = replace(job, train=train)
+        plan = make_plan(layer_costs(build_model(job.model, shape), job.train), cluster, job)
+        self.facts = _facts(cluster.hosts[0], plan)
+        return to_plain(Brief(job, shape, plan))
+
+    def take_orders(self, conductor: Conductor) -> None:
+        """Train as often as told, always on the same batch."""
+        assert self.kit is not None
+        kit, taken = self.kit, 0
+        rows, rate = np.arange(len(kit.x)), kit.job.train.learning_rate
+
+        def feed(rows: Array, x: Array, t: Array | None) -> None:
+            np.take(kit.x, rows, axis=0, out=x, mode="clip")
+            if t is not None:
+                np.take(kit.t, rows, axis=0, out=t, mode="clip")
+
+        def go(steps: int) -> tuple[float, float]:
+            nonlocal taken
+            loss, began = 0.0, time.perf_counter()
+            for step in range(taken, taken + steps):
+                loss = conductor.train(rows, feed, step, rate).loss
+            taken += steps
+            return time.perf_counter() - began, loss
+
+        obey(self.facts, go)
+
+
+def compete(world: World, folder: Path, threads: int, micros: int) -> int:
+    """The whole contestant, on every rank; the exit status."""
+    lead = Lead(folder, micros)
+    cluster = survey(world, to_plain(Wishes(threads)))
+    brief = from_plain(Brief, world.share(lambda: lead.make_brief(cluster)), "brief")
+    member = enlist(world, brief)
+    hand_out(member, None)
+    if world.rank:
+        return serve(member)
+    conductor = Conductor(member)
+    lead.take_orders(conductor)
+    conductor.stop(0)
+    return 0
+
+
+def _facts(host: Host, plan: Plan) -> dict[str, Any]:
+    facts = {key: getattr(host, key) for key in VERSIONS}
+    return facts | {"schedule": plan.schedule, "cuts": [stage.first for stage in plan.stages[1:]]}
+
+
+if __name__ == "__main__":
+    place, count, parts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    sys.exit(run_ranks(lambda world, signals: compete(world, place, count, parts)))
