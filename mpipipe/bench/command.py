@@ -73,7 +73,9 @@ def contest(
         write_kit(folder, model)
         facts: dict[str, Any] = {}
         for entry in mpipipe_entries(folder, ranks, model.micros, mpirun):
-            facts |= start(entry)
+            told = start(entry)
+            if entry.stages == ranks or not facts:  # the pipeline's cuts are also those of PyTorch's
+                facts = told
         if with_torch:
             for entry in torch_entries(folder, ranks, model.micros, facts["cuts"]):
                 facts |= start(entry)

@@ -104,7 +104,7 @@ def test_a_small_contest(with_torch):
     assert [(score.stages, score.alike) for score in mine] == [(1, True), (2, True), (1, False)]
     assert mine[0].losses == mine[1].losses and len(mine[0].losses) == 3
     assert all(score.step_s > 0 and score.of_ceiling > 0 and len(score.round_s) == 1 for score in result.scores)
-    assert len(result.scores) == (6 if with_torch else 3)
+    assert len(result.scores) == (7 if with_torch else 4)
     assert bool(result.best_torch) == with_torch
     versions = machine_of(facts, 2).versions
     assert any("MPI" in name for name in versions) and bool(versions["torch"]) == with_torch
