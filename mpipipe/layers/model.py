@@ -8,20 +8,29 @@ from typing import Any
 from mpipipe.errors import JobError, ShapeError, nearest
 from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers.activations import Gelu, LeakyRelu, Relu, Sigmoid, Tanh
+from mpipipe.layers.batchnorm import BatchNorm
+from mpipipe.layers.conv import Conv2d
 from mpipipe.layers.dropout import Dropout
-from mpipipe.layers.flatten import Flatten
+from mpipipe.layers.flatten import Flatten, Reshape
+from mpipipe.layers.groupnorm import GroupNorm
 from mpipipe.layers.linear import Linear
 from mpipipe.layers.losses import Loss, find_loss
 from mpipipe.layers.norm import LayerNorm
 from mpipipe.layers.optimizers import state_names
+from mpipipe.layers.pool import AvgPool, GlobalAvgPool, MaxPool
 from mpipipe.layers.residual import Residual
+from mpipipe.layers.rmsnorm import RmsNorm
 from mpipipe.layers.trees import shape_leaves, total
 from mpipipe.layers.types import Cost, Layer, Shape, Shapes, Work, size
 from mpipipe.records import from_plain
 
 MOST_REPEATS = 1000
 KINDS: dict[str, Any] = {
-    kind.kind: kind for kind in (Linear, Relu, LeakyRelu, Tanh, Sigmoid, Gelu, Dropout, LayerNorm, Flatten, Residual)
+    kind.kind: kind
+    for kind in (
+        *(Linear, Relu, LeakyRelu, Tanh, Sigmoid, Gelu, Dropout, LayerNorm, Flatten, Residual),
+        *(Reshape, Conv2d, MaxPool, AvgPool, GlobalAvgPool, BatchNorm, GroupNorm, RmsNorm),
+    )
 }
 """Every layer by the name that a job calls it. A new layer is one file and one name here."""
 
@@ -137,7 +146,8 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 boundary_bytes=out,
                 saved_bytes=out + total(layer.saved(shape)) * per_micro + loss_saved,
                 held_bytes=out + total(layer.held(shape)) * per_micro,
-                scratch_bytes=int(cost.scratch * per_micro) + _sum_bytes(layer.parameters(shape), item_bytes),
+                scratch_bytes=int(cost.scratch * per_micro + cost.fixed * item_bytes)
+                + _sum_bytes(layer.parameters(shape), item_bytes),
             )
         )
     return tuple(costs)
