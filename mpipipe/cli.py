@@ -22,7 +22,7 @@ Commands:
   schedule   Draw a schedule as a text grid, or as a picture.
 
 Arguments:
-  JOB         A TOML file or the name of a preset: digits, fashion. (default: digits)
+  JOB         A TOML file or the name of a preset: digits, fashion, lenet, resnet8. (default: digits)
   CHECKPOINT  A file that train wrote. With train --resume, the one to go on from.
   INPUT       Samples as .csv, .npz, .h5, or IDX (a file or a folder).
 
