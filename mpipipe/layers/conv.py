@@ -1,6 +1,7 @@
 """A convolution over images."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -67,7 +68,7 @@ class Conv2d:
         laid, wide = float(size(windows.layout(1))), float(size(windows.padded))
         row = out / windows.out[0]
         # The layout, the padded image, y in its order, and what a product may need where BLAS cannot add.
-        room = windows.run * (laid + wide + out + max(out, size(windows.out) * windows.line))
+        room = windows.run(self.channels) * (laid + wide + out + max(out, size(windows.out) * windows.line))
         return Cost(
             product + Work(0, laid + wide + out * (1 + self.bias)),
             product + Work(0, 2 * laid + wide + out),
@@ -87,16 +88,16 @@ class Conv2d:
         """Write out the windows of a run, add up the products of their lines, add the bias."""
         windows = self._windows(x.shape[1:])
         row = self._bias_row(p, y, scratch)
-        for run in windows.runs(len(x)):
+        for run in self._runs(windows, len(x)):
             mark = scratch.mark()
             laid = scratch.take(windows.layout(len(x[run])), x.dtype)
             windows.lay(x[run], laid, scratch)
-            total = self._lines(y[run], scratch)
+            total = self._lines(y[run], windows, scratch)
             for group in range(self.groups):
                 for line in range(windows.lines):
                     left, right = windows.matrix(laid, group, line), self._weight(p["weight"], windows, group, line)
                     add_product(left, right, total[group], line == 0, scratch)
-            _write(total, y[run], row)
+            _write(total, y[run], row, windows)
             scratch.release(mark)
 
     def grad_input(
@@ -104,10 +105,10 @@ class Conv2d:
     ) -> None:
         """The gradient by the windows as they are written out, dy W^T for each line; then added up in dx."""
         windows = self._windows(x.shape[1:])
-        for run in windows.runs(len(dy)):
+        for run in self._runs(windows, len(dy)):
             mark = scratch.mark()
             laid = scratch.take(windows.layout(len(dy[run])), dy.dtype)
-            out = self._lines(dy[run], scratch, filled=True)
+            out = self._lines(dy[run], windows, scratch, filled=True)
             if windows.lines > 1:
                 laid.fill(0)
             for group in range(self.groups):
@@ -128,11 +129,11 @@ class Conv2d:
     ) -> None:
         """The windows' lines^T dy, run by run; the first tile also sums dy for the bias."""
         windows = self._windows(x.shape[1:])
-        for run in windows.runs(len(x)):
+        for run in self._runs(windows, len(x)):
             mark = scratch.mark()
             laid = scratch.take(windows.layout(len(x[run])), x.dtype)
             windows.lay(x[run], laid, scratch)
-            out = self._lines(dy[run], scratch, filled=True)
+            out = self._lines(dy[run], windows, scratch, filled=True)
             for group, line in (divmod(unit, windows.lines) for unit in range(*tile)):
                 left, total = windows.matrix(laid, group, line).T, self._weight(g["weight"], windows, group, line)
                 if first and run.start == 0:
@@ -154,24 +155,28 @@ class Conv2d:
     def _windows(self, shape: Shape) -> Windows:
         return Windows((shape[0], shape[1], shape[2]), self.size, self.stride, self.padding, self.groups)
 
+    def _runs(self, windows: Windows, rows: int) -> Iterator[slice]:
+        step = windows.run(self.channels)
+        return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
     def _weight(self, weight: Array, windows: Windows, group: int, line: int) -> Array:
         """The matrix of a line: (elements of a line, channels of the group)."""
         share: Array = weight[group] if windows.lines == 1 else weight[group, line]
         return share.reshape(windows.line, -1)
 
-    def _lines(self, y: Array, scratch: Scratch, filled: bool = False) -> Array:
+    def _lines(self, y: Array, windows: Windows, scratch: Scratch, filled: bool = False) -> Array:
         """Room for y, or y itself, in the order of the windows: (group, windows, channels of the group)."""
-        rows, high, wide, channels = y.shape
-        share = channels // self.groups
-        if rows == self.groups == 1:
-            return y.reshape(1, high * wide, share)
-        lines = scratch.take((self.groups, high, rows, wide, share), y.dtype)
+        share = self.channels // self.groups
+        if self.groups == 1 and _same_order(y, windows):
+            return y.reshape(1, -1, share)
+        ordered = _in_order(y, windows)
+        lines = scratch.take(ordered.shape, y.dtype)
         if filled:
-            np.copyto(lines, _in_order(y, self.groups))
+            np.copyto(lines, ordered)
         return lines.reshape(self.groups, -1, share)
 
     def _bias_row(self, p: Tree, y: Array, scratch: Scratch) -> Array | None:
-        """The bias for each place of a line of y: adding long rows is faster."""
+        """The bias for each place of a line of y."""
         if not self.bias:
             return None
         row = scratch.take(y.shape[2:], y.dtype)
@@ -179,18 +184,23 @@ class Conv2d:
         return row
 
 
-def _in_order(y: Array, groups: int) -> Array:
-    """y (samples, high, wide, channels) seen as (group, high, sample, wide, channel of the group)."""
-    return y.reshape(*y.shape[:3], groups, -1).transpose(3, 1, 0, 2, 4)
+def _same_order(y: Array, windows: Windows) -> bool:
+    return len(y) == 1 or windows.order == (0, 1, 2)
 
 
-def _write(lines: Array, y: Array, row: Array | None) -> None:
+def _in_order(y: Array, windows: Windows) -> Array:
+    """y (samples, high, wide, channels) seen as (group, three axes of windows in order, channels of the group)."""
+    return y.reshape(*y.shape[:3], windows.groups, -1).transpose(3, *windows.order, 4)
+
+
+def _write(lines: Array, y: Array, row: Array | None, windows: Windows) -> None:
     """Put lines where they belong in y, and add the bias's row."""
-    rows, high, wide, _ = y.shape
-    groups = len(lines)
-    inside = lines.reshape(groups, high, rows, wide, -1)
-    if groups > 1 or (row is None and rows > 1):
-        np.copyto(_in_order(y, groups), inside)
+    ordered = _in_order(y, windows)
+    inside = lines.reshape(ordered.shape)
+    alone = windows.groups == 1
+    if not alone or (row is None and not _same_order(y, windows)):
+        np.copyto(ordered, inside)
     if row is not None:
-        flat = y.reshape(rows, high, -1).transpose(1, 0, 2)
-        np.add(flat if groups > 1 else inside.reshape(flat.shape), row.reshape(-1), out=flat)
+        # Whole lines of the image at once, since adding long rows is faster.
+        flat = y.reshape(*y.shape[:2], -1).transpose(windows.order[:2] + (2,))
+        np.add(inside.reshape(flat.shape) if alone else flat, row.reshape(-1), out=flat)

@@ -20,8 +20,7 @@ from mpipipe.layers.types import Array, Scratch, Shape, size
 SHORT = 32
 """Lines of fewer elements than this are put together."""
 RUN_ELEMENTS = 2**18
-RUN_ROWS = 1024
-"""Samples are taken together until their windows fill the cache or make that many rows."""
+"""Samples are taken together as long as their windows and results stay below this, for the cache's sake."""
 
 
 def image_shape(shape: Shape, where: str) -> tuple[int, int, int]:
@@ -89,21 +88,21 @@ class Windows:
         return self.lines == 1 and self.shape[2] == 1
 
     @property
-    def run(self) -> int:
-        """How many samples are taken together: by the image alone, since it fixes the rounding."""
-        return max(1, min(RUN_ELEMENTS // size(self.layout(1)), RUN_ROWS // size(self.out)))
+    def order(self) -> tuple[int, int, int]:
+        """Where samples, windows along y and windows along x stand in the rows of a matrix."""
+        return (0, 1, 2) if self.lines == 1 else (1, 0, 2)
 
-    def runs(self, rows: int) -> Iterator[slice]:
-        """The samples in runs."""
-        return (slice(start, min(start + self.run, rows)) for start in range(0, rows, self.run))
+    def run(self, channels: int) -> int:
+        """How many samples are taken together: by the layer alone, since it fixes the rounding."""
+        return max(1, RUN_ELEMENTS // (size(self.layout(1)) + size(self.out) * channels))
 
     def layout(self, rows: int) -> Shape:
         """The shape of the windows of so many samples written out."""
         (high, wide), edge = self.out, self.size
         if self.turned:
-            return (1, edge * edge, high * rows * wide)
+            return (1, edge * edge, rows * high * wide)
         if self.lines == 1:
-            return (self.groups, high, rows, wide, edge, edge, self.depth)
+            return (self.groups, rows, high, wide, edge, edge, self.depth)
         # Line r begins at row r of the image: in the rows of its phase, r % stride, at row r // stride.
         return (self.groups, min(self.stride, edge), high + (edge - 1) // self.stride, rows, wide, edge, self.depth)
 
@@ -150,10 +149,10 @@ class Windows:
         place: Array
         if self.turned:
             high, wide = self.out
-            place = laid.reshape(self.size, self.size, high, -1, wide)[line, column][None, ..., None]
+            place = laid.reshape(self.size, self.size, -1, high, wide)[line, column][None, ..., None]
         else:
             place = laid[..., line, column, :] if self.lines == 1 else laid[:, line, ..., column, :]
-        return place
+        return place.swapaxes(1, 2) if self.lines == 1 else place
 
     def spans(self) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
         """For each place of a window, row by row: the windows that have it inside the image, and where it is there."""
@@ -179,16 +178,16 @@ class Windows:
     def _parts(self, wide: Array, laid: Array) -> Iterator[tuple[Array, Array]]:
         """Pairs of a part of the layout and the view of the image that belongs there, axis by axis.
 
-        The axes: window along y, sample, window along x, (line,) column, group, channel of the group.
+        The axes: sample and window along y, or turned about; window along x, (line,) column, group, channel.
         """
         rows, step, edge = len(wide), self.stride, self.size
         (high, across), (sample, down, right, channel) = self.out, wide.strides
         tail, tail_strides = (self.groups, self.depth), (self.depth * channel, channel)
         if self.lines == 1:
-            strides = (step * down, sample, step * right, down, right, *tail_strides)
-            view = as_strided(wide, (high, rows, across, edge, edge, *tail), strides)
+            strides = (sample, step * down, step * right, down, right, *tail_strides)
+            view = as_strided(wide, (rows, high, across, edge, edge, *tail), strides)
             if self.turned:
-                laid = laid.reshape(edge, edge, high, rows, across)
+                laid = laid.reshape(edge, edge, rows, high, across)
                 yield laid.transpose(2, 3, 4, 0, 1)[..., None, None], view
             else:
                 yield np.moveaxis(laid, 0, -2), view
