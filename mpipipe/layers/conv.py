@@ -110,11 +110,12 @@ class Conv2d:
             laid = scratch.take(windows.layout(len(dy[run])), dy.dtype)
             out = self._lines(dy[run], windows, scratch, filled=True)
             if windows.lines > 1:
-                laid.fill(0)
+                # The first line of each phase writes the rows before these.
+                laid[:, :, windows.out[0] :].fill(0)
             for group in range(self.groups):
                 for line in range(windows.lines):
                     right = self._weight(p["weight"], windows, group, line).T
-                    add_product(out[group], right, windows.matrix(laid, group, line), windows.lines == 1, scratch)
+                    add_product(out[group], right, windows.matrix(laid, group, line), line < self.stride, scratch)
             windows.gather(laid, dx[run])
             scratch.release(mark)
 
@@ -139,9 +140,10 @@ class Conv2d:
                 if first and run.start == 0:
                     np.matmul(left, out[group], out=total)
                     continue
+                inner = scratch.mark()
                 part = scratch.take(total.shape, total.dtype)
                 add_up(total, np.matmul(left, out[group], out=part), False)
-                scratch.release(scratch.mark() - 1)
+                scratch.release(inner)
             scratch.release(mark)
         if self.bias and tile[0] == 0:
             self._sum_bias(dy, g["bias"], first, scratch)
