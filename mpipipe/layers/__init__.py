@@ -1,7 +1,8 @@
 """The maths: layers, losses, optimizers, in numpy only. Knows shapes and costs, and nobody."""
 
+from mpipipe.layers.kinds import KINDS, build_layers
 from mpipipe.layers.losses import LOSSES, Loss, find_loss
-from mpipipe.layers.model import KINDS, LayerCost, Model, build_layers, build_model, forward_only, layer_costs
+from mpipipe.layers.model import LayerCost, Model, build_model, forward_only, layer_costs
 from mpipipe.layers.optimizers import STATE, Update, learning_rate, square_sum, state_names, update_weight
 from mpipipe.layers.trees import first_rows, leaves, make_tree, shape_leaves, touched, tree_bytes
 from mpipipe.layers.types import (

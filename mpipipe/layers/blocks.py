@@ -8,10 +8,11 @@ from mpipipe.layers.attention import Attention
 from mpipipe.layers.linear import Linear
 from mpipipe.layers.norm import LayerNorm
 from mpipipe.layers.residual import Residual
+from mpipipe.layers.rmsnorm import RmsNorm
 from mpipipe.layers.swiglu import SwiGlu
 from mpipipe.layers.types import Layer
 
-NORMS: dict[str, Layer] = {"layernorm": LayerNorm()}
+NORMS: dict[str, Layer] = {"layernorm": LayerNorm(), "rmsnorm": RmsNorm()}
 ACTIVATIONS: dict[str, Layer] = {"gelu": Gelu(), "swiglu": SwiGlu()}
 
 

@@ -1,39 +1,17 @@
 """The Model: layers built from a job's tables, with their names and shapes all along. And what each layer costs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from mpipipe.errors import JobError, ShapeError, nearest
+from mpipipe.errors import JobError, ShapeError
 from mpipipe.job import ModelSettings, TrainSettings
-from mpipipe.layers.activations import Gelu, LeakyRelu, Relu, Sigmoid, Tanh
-from mpipipe.layers.attention import Attention
-from mpipipe.layers.blocks import Mlp, Transformer
-from mpipipe.layers.dropout import Dropout
 from mpipipe.layers.embedding import Embedding, Unembedding
-from mpipipe.layers.flatten import Flatten
-from mpipipe.layers.linear import Linear
+from mpipipe.layers.kinds import build_layers
 from mpipipe.layers.losses import Loss, find_loss
-from mpipipe.layers.norm import LayerNorm
 from mpipipe.layers.optimizers import state_names
-from mpipipe.layers.residual import Residual
-from mpipipe.layers.swiglu import SwiGlu
 from mpipipe.layers.trees import shape_leaves, total
 from mpipipe.layers.types import Cost, Layer, Shape, Shapes, Work, size
-from mpipipe.records import from_plain
-
-MOST_REPEATS = 1000
-KINDS: dict[str, Any] = {
-    kind.kind: kind
-    for kind in (
-        *(Linear, Relu, LeakyRelu, Tanh, Sigmoid, Gelu, SwiGlu, Dropout, LayerNorm, Flatten, Residual),
-        *(Embedding, Unembedding, Attention),
-    )
-}
-"""Every layer by the name that a job calls it. A new layer is one file and one name here."""
-SHORTHANDS: dict[str, Any] = {"mlp": Mlp, "transformer": Transformer}
-"""Names that stand for layers made of other layers."""
 
 
 @dataclass(frozen=True)
@@ -127,35 +105,6 @@ def _tied(layers: tuple[Layer, ...], names: Sequence[str], shapes: Sequence[Shap
     return tuple(replace(last, deviation=first.deviation) if layer is last else layer for layer in layers)
 
 
-def build_layers(tables: Any, where: str) -> Iterator[Layer]:
-    """The layers of a list of tables; `repeat = N` stands for N alike. Raises JobError."""
-    if not isinstance(tables, (list, tuple)):
-        raise JobError(where, f"{tables!r}", "a list of tables, each with a kind")
-    for index, table in enumerate(tables):
-        at = f"{where}[{index}]"
-        if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
-            raise JobError(at, f"{table!r}", "a table with a kind", nearest("", KINDS))
-        kind, repeat = table["kind"], table.get("repeat", 1)
-        known = {**KINDS, **SHORTHANDS}
-        if kind not in known:
-            raise JobError(f"{at}.kind", f"unknown layer '{kind}'", remedy=nearest(kind, known))
-        if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= MOST_REPEATS:
-            raise JobError(f"{at}.repeat", f"{repeat!r}", f"a whole number from 1 to {MOST_REPEATS}")
-        rest = {key: value for key, value in table.items() if key not in ("kind", "repeat")}
-        yield from _build(known[kind], rest, at) * repeat
-
-
-def _build(kind: Any, table: dict[str, Any], where: str) -> list[Layer]:
-    if kind is Residual:
-        inner = dict(table)
-        layers = tuple(build_layers(inner.pop("layers", None), f"{where}.layers"))
-        if inner:
-            raise JobError(f"{where}.{next(iter(inner))}", "unknown key", remedy="known are kind, layers, repeat")
-        return [Residual(layers)]
-    layer: Any = from_plain(kind, table, where, JobError)
-    return list(layer.layers(where)) if kind in SHORTHANDS.values() else [layer]
-
-
 def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tuple[LayerCost, ...]:
     """What each layer costs for a full micro-batch, training with the job's optimizer."""
     costs = []
@@ -179,7 +128,8 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 boundary_bytes=out,
                 saved_bytes=out + total(layer.saved(shape)) * per_micro + loss_saved,
                 held_bytes=out + total(layer.held(shape)) * per_micro,
-                scratch_bytes=int(cost.scratch * per_micro) + _sum_bytes(layer.parameters(shape), item_bytes),
+                scratch_bytes=int(cost.scratch * per_micro + cost.fixed * item_bytes)
+                + _sum_bytes(layer.parameters(shape), item_bytes),
             )
         )
     return tuple(costs)

@@ -2,9 +2,9 @@
 
 numpy's own product can only write. So the sgemm (or dgemm) of the OpenBLAS that numpy has loaded is called by ctypes
 with beta = 1, which lets the interpreter lock go; where there is none, the product goes to a temporary that is added.
-Both ways give the same bits, because the sum is cut into runs of DEPTH terms, no longer than the runs in which BLAS
-itself adds up: 256 is the shortest of its kernels' (Goto and van de Geijn, Anatomy of High-Performance Matrix
-Multiplication, 2008, section 4).
+Both ways give the same bits, because the sum is cut into even runs of at most DEPTH terms, no longer than the runs in
+which BLAS itself adds up: 256 is the shortest of its kernels' (Goto and van de Geijn, Anatomy of High-Performance
+Matrix Multiplication, 2008, section 4).
 """
 
 import ctypes
@@ -35,11 +35,12 @@ def add_product(left: Array, right: Array, total: Array, first: bool, scratch: S
     Left and right may be transposed views, or column runs, of C-contiguous arrays.
     """
     depth = left.shape[1]
+    step = -(-depth // -(-depth // DEPTH))
     if first:
-        np.matmul(left[:, :DEPTH], right[:DEPTH], out=total)
+        np.matmul(left[:, :step], right[:step], out=total)
     adds = _gemm(total.dtype)
-    for start in range(DEPTH if first else 0, depth, DEPTH):
-        a, b = left[:, start : start + DEPTH], right[start : start + DEPTH]
+    for start in range(step if first else 0, depth, step):
+        a, b = left[:, start : start + step], right[start : start + step]
         # One row or one column is another BLAS function's work, with another rounding.
         if adds is not None and 1 not in total.shape:
             adds(a, b, total)
@@ -89,8 +90,8 @@ def _bound(function: Any, integer: Any, real: Any) -> Callable[[Array, Array, Ar
 
 
 def _layout(array: Array) -> tuple[int, int]:
-    """Whether BLAS must turn the array, and its leading dimension in elements."""
+    """Whether BLAS must turn the array, and its leading dimension in elements: a single row's stride says nothing."""
     rows, columns = array.strides
     if columns == array.itemsize:
-        return _PLAIN, rows // array.itemsize
-    return _TURNED, columns // array.itemsize
+        return _PLAIN, max(rows // array.itemsize, array.shape[1])
+    return _TURNED, max(columns // array.itemsize, array.shape[0])

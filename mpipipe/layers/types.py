@@ -58,12 +58,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Cost:
-    """Work of F, I and W for one sample, and the most `scratch` elements a sample needs for a moment."""
+    """Work of F, I and W for one sample, and the most `scratch` elements a sample needs for a moment.
+
+    `fixed` elements of scratch are needed besides, however many samples there are.
+    """
 
     forward: Work = Work()
     grad_input: Work = Work()
     grad_weight: Work = Work()
     scratch: float = 0.0
+    fixed: float = 0.0
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
@@ -71,6 +75,7 @@ class Cost:
             self.grad_input + other.grad_input,
             self.grad_weight + other.grad_weight,
             max(self.scratch, other.scratch),
+            max(self.fixed, other.fixed),
         )
 
 

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from mpipipe.layers import Shape
 
+from .image_cases import IMAGE_CASES, IMAGE_LAYERS
+
 SHAPES: list[Shape] = [(5,), (1,), (3, 4), (2, 3, 2)]
 """Samples of one, two and three axes; (3, 4) is also a sequence of 3 places with 4 features."""
 
@@ -22,6 +24,7 @@ EVERYTHING: list[dict[str, Any]] = [
     {"kind": "relu"},
     {"kind": "linear", "outputs": 5},
     {"kind": "sigmoid"},
+    *IMAGE_LAYERS,
 ]
 """A block's inner layers for samples of shape (5,), with every kind in it."""
 
@@ -61,6 +64,7 @@ CASES: dict[str, list[tuple[dict[str, Any], Shape]]] = {
         (block(block(linear(3), block({"kind": "sigmoid"})), linear(3), block(linear(2), linear(3))), (2, 3)),
         (block(linear(2), block({"kind": "tanh"}, linear(2)), linear(4), {"kind": "dropout", "rate": 0.25}), (4,)),
     ],
+    **IMAGE_CASES,
 }
 
 
@@ -89,6 +93,6 @@ def blocks(features: int, depth: int = 2) -> st.SearchStrategy[dict[str, Any]]:
     return pieces.map(lambda lists: block(*(table for tables in lists for table in tables)))
 
 
-def without_dropout(cases: Any) -> list[Any]:
-    """Those in which a sample does not depend on its company: dropout draws one mask for a whole micro-batch."""
-    return [(table, shape) for table, shape in cases if "dropout" not in kinds_in([table])]
+def apart(cases: Any) -> list[Any]:
+    """Those in which a sample does not depend on its company, as it does on a micro-batch's mask or statistics."""
+    return [(table, shape) for table, shape in cases if not {"dropout", "batchnorm"} & kinds_in([table])]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mpipipe.layers import leaves, make_tree
 
-from .cases import block, flat_cases, linear, name_of, without_dropout
+from .cases import apart, block, flat_cases, linear, name_of
 from .harness import blank, build, copies, make_run, part
 
 BLOCK = block({"kind": "layernorm"}, linear(9), {"kind": "gelu"}, linear(4))
@@ -27,7 +27,7 @@ def assert_bits(left, right):
         assert array.tobytes() == right[path].tobytes(), path
 
 
-@pytest.mark.parametrize(("table", "shape"), without_dropout(WEIGHTS), ids=name_of)
+@pytest.mark.parametrize(("table", "shape"), apart(WEIGHTS), ids=name_of)
 def test_micro_batches_add_up_to_the_whole_batch(table, shape):
     whole = make_run(build(table), shape, rows=8).all(rows=2)
     total = blank(make_tree(whole.layer.parameters(shape), np.float64))

@@ -89,7 +89,7 @@ def test_costs_of_a_small_model_by_hand():
     assert relu.forward == Work(0, 80)
     assert relu.grad_input == Work(0, 160)
     assert relu.grad_weight == Work()
-    assert relu.scratch_bytes == 8 * 10 * 4
+    assert relu.scratch_bytes == 8 * 4  # zeros for one sample
 
     assert last.forward == Work(2 * 8 * 3 * 10, (3 + 10 * 3) * 10)  # the product, the bias, the loss's ten passes
     assert last.grad_input == Work(2 * 8 * 3 * 10, 3 * 3 * 10)
