@@ -163,7 +163,9 @@ class Attention:
         powers = scratch.take((*q.shape[:-2], stop, x.shape[1]), x.dtype)
         inverse = scratch.take((*q.shape[:-2], 1, x.shape[1]), x.dtype)
         np.matmul(keys, q.swapaxes(-1, -2), out=powers)
-        np.add(powers, _later(stop, x.dtype.str)[:, start:], out=powers)
+        if x.shape[1] > 1:  # nothing comes after the last place
+            late = powers[..., start:, :]
+            np.add(late, _later(x.shape[1], x.dtype.str), out=late)
         _softmax(powers, inverse)
         out = scratch.take(x.shape, x.dtype)
         np.matmul(powers.swapaxes(-1, -2), values, out=self._outs(out))
@@ -210,8 +212,10 @@ class Attention:
         """Turn pairs (feature i, feature i + d/2) by the angle of place and i, in place."""
         for array in arrays:
             places, d = array.shape[-2:]
-            cosine, sine = _angles(start + places, d, array.dtype.str)
-            cosine, sine = cosine[start:], np.multiply(sine[start:], sign)
+            # A table of twice the length serves many places that come one by one.
+            cosine, sine = _angles(1 << (start + places - 1).bit_length(), d, array.dtype.str)
+            here = slice(start, start + places)
+            cosine, sine = cosine[here], np.multiply(sine[here], sign)
             one, two = array[..., : d // 2], array[..., d // 2 :]
             mark = scratch.mark()
             kept = scratch.take(one.shape, array.dtype)

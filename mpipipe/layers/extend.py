@@ -6,6 +6,8 @@ keeps of one sequence, and `extend`. All others treat each place alone and are s
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from mpipipe.errors import ShapeError
 from mpipipe.layers.residual import Residual
 from mpipipe.layers.trees import shape_leaves
@@ -57,8 +59,7 @@ def _extend_block(block: Residual, p: Tree, x: Array, y: Array, cache: Tree, sta
         extend(layer, p.get(name, {}), inner, out, cache[name], start, scratch)
         scratch.release(mark)
         inner = out
-    y[...] = x
-    y += inner
+    np.add(x, inner, out=y)
 
 
 def _taken(shapes: Shapes, x: Array, scratch: Scratch) -> Tree:
