@@ -17,7 +17,7 @@ from mpipipe.layers import Update
 from mpipipe.runtime.crew import CONDUCTOR, Crew
 from mpipipe.runtime.execute import execute
 from mpipipe.runtime.generating import Generating
-from mpipipe.runtime.messages import Patience, Tag, Transport, wait_all
+from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Patience, Tag, Transport, wait_all
 from mpipipe.runtime.orders import HEAD_SIZE, ORDER_SIZE, Order, What, report_array, unpack_order
 from mpipipe.runtime.programs import Programs
 from mpipipe.runtime.source import Source
@@ -61,8 +61,8 @@ class Member:
         self.idle: Callable[[], None] = self._look_for_order
 
     def patience(self, what: str) -> Patience:
-        """A fresh patience for one wait."""
-        return Patience(self.crew.job.run.stall_s, what)
+        """A fresh patience for one wait. Waits of a place in generating are short, and all of them add up."""
+        return Patience(self.crew.job.run.stall_s, what, SHORT_WAIT_S if self.generating else LONG_WAIT_S)
 
     def wait(self, requests: list[Any], what: str) -> None:
         """Wait for messages, looking after everything else meanwhile."""
