@@ -1,5 +1,5 @@
-"""Generating: places that come a few at a time give what the whole sequence gives; any cut, order of ranks and number of
-threads gives the same bits; the window slides."""
+"""Generating: places that come a few at a time give what the whole sequence gives; any cut, order of ranks and number
+of threads gives the same bits; the window slides."""
 
 from dataclasses import replace
 
