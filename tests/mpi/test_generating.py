@@ -2,7 +2,7 @@
 
 import pytest
 
-from .ranks import alone, newest, run
+from .ranks import alone, newest, run, tracebacks
 
 pytestmark = pytest.mark.mpi
 
@@ -60,3 +60,13 @@ def test_a_refusal_is_one_line(checkpoint):
     assert ended.status == 2 and ended.out == ""
     (line,) = ended.said
     assert "PROMPT: the character 'S' (line 1, column 1)" in line
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_exception_ends_all(checkpoint, rank):
+    ended = run(3, "generate", checkpoint, "she", mishap=("place", rank))
+    assert ended.status == 1 and ended.seconds < 15
+    (head,) = [line for line in ended.said if line.startswith("###")]
+    assert f"rank {rank} of 3 on host" in head and "places 7 to 7" in head
+    assert "PlantedError: at a place" in ended.err and tracebacks(ended.err) == 1
+    assert ended.out.startswith("she") and len(ended.out) == 3 + 5  # the fifth is run as place 7

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpipipe.errors import StallError
 from mpipipe.layers import Key, Scratch, forward_only, generating, layer_costs, make_tree, tree_bytes
 from mpipipe.runtime import generating as generating_module
 from mpipipe.runtime.generating import place_ports
@@ -190,6 +191,12 @@ def test_what_a_stage_raises_comes_out_with_its_place(monkeypatch):
         (error,) = errors.values()
         assert isinstance(error, ActionError) and str(error) == "stage 0, places 4 to 4"
         assert isinstance(error.__cause__, FloatingPointError) and list(errors) == [order[0]]
+
+
+def test_a_silent_rank_is_not_waited_for_for_ever():
+    case = case_of(MODELS["plain"], cuts=(2,), stall_s=0.3)
+    outcome = play(case, lambda conductor: Window(conductor).add([1, 2]), parts={1: lambda member: 0}, hopeful=False)
+    assert isinstance(outcome.errors[0], StallError)
 
 
 def test_messages_are_checked():
