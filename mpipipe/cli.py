@@ -4,6 +4,8 @@ Usage:
   mpipipe train [JOB] [--resume] [CHECKPOINT] [--set KEY=VALUE]... [--data DATA] [--out DIR] [--threads N] [--quiet]
   mpipipe evaluate CHECKPOINT [--set KEY=VALUE]... [--data DATA] [--out DIR] [--threads N] [--quiet]
   mpipipe predict CHECKPOINT INPUT [--set KEY=VALUE]... [--out DIR] [--threads N] [--quiet]
+  mpipipe generate CHECKPOINT [--] PROMPT [--count N] [--temperature T] [--top-k K] [--top-p P] [--seed N]
+                   [--set KEY=VALUE]... [--threads N] [--quiet]
   mpipipe inspect CHECKPOINT [--stats] [--diff OTHER]
   mpipipe probe [--save FILE] [--threads N] [--quiet]
   mpipipe plan [JOB] [--cluster FILE] [--save FILE] [--set KEY=VALUE]... [--data DATA] [--threads N] [--quiet]
@@ -17,6 +19,8 @@ Commands:
   evaluate   Loss and accuracy of a checkpoint on the samples held back, or on every sample of --data DATA
              (on its own test part, if it has one).
   predict    A class with its probability, or the outputs, for every row of INPUT, as CSV.
+  generate   Write PROMPT, and then what the model goes on to write. Once as many characters are there as it can see
+             (data.context in training), it goes on from the last half of them, again and again.
   inspect    What a checkpoint holds: a tree with shapes, types and bytes. Exit status 1 if --diff finds a difference.
   probe      The table of hosts: name, IP address, memory, threads, speed, versions.
   plan       Who would get which layers, with the time and memory foretold, without training.
@@ -29,6 +33,8 @@ Arguments:
   CHECKPOINT  A file that train wrote. With train --resume, the one to go on from.
   MODEL       One of mlp-2048x8, mlp-512x8, lenet, gpt-256x8. (default: all of them)
   INPUT       Samples as .csv, .npz, .h5, or IDX (a file or a folder).
+  PROMPT      A beginning, in characters that the model was trained on; for a model that was trained on no text, whole
+              numbers separated by spaces, and so is what is written. One that begins with - comes after --.
 
 Options:
   --resume         Go on from the newest good checkpoint of the run in --out DIR (without --out: of the newest run of
@@ -41,6 +47,11 @@ Options:
                    none for the others)
   --threads N      Worker threads of each rank; 0 takes what each host has. (default: the job's run.threads, 0)
   --quiet          Print errors and what came out only.
+  --count N        How many characters (or bytes, or numbers) to write after PROMPT.  [default: 200]
+  --temperature T  Below 1 the likely becomes likelier, above 1 less so; 0 always takes the likeliest.  [default: 0.8]
+  --top-k K        Choose among the K likeliest only; 0 is all.  [default: 0]
+  --top-p P        Choose among the fewest that have together at least probability P.  [default: 1]
+  --seed N         Another seed draws another text.  [default: 1]
   --stats          Add minimum, mean, maximum, standard deviation, norm, and the number of non-finite elements.
   --diff OTHER     List where two checkpoints differ, and by how much.
   --save FILE      Write what is shown as JSON: the cluster (probe), the plan (plan), every round's times (bench).
@@ -141,6 +152,18 @@ def _predict(arguments: Arguments) -> int:
     return run_ranks(lambda world, signals: predict(world, request, arguments["INPUT"]))
 
 
+def _generate(arguments: Arguments) -> int:
+    from mpipipe.generate import Wish, check_wish, generate
+    from mpipipe.guard import run_ranks
+    from mpipipe.layers import Sampling
+
+    count, top_k, seed = (_number(arguments, key) or 0 for key in ("--count", "--top-k", "--seed"))
+    sampling = Sampling(_decimal(arguments, "--temperature"), top_k, _decimal(arguments, "--top-p"))
+    wish = check_wish(Wish(arguments["PROMPT"], count, sampling, seed))
+    request = _request(arguments)
+    return run_ranks(lambda world, signals: generate(world, request, wish))
+
+
 def _probe(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
     from mpipipe.probe import probe
@@ -199,6 +222,7 @@ COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "generate": _generate,
     "inspect": _inspect,
     "probe": _probe,
     "plan": _plan,
@@ -238,3 +262,10 @@ def _number(arguments: Arguments, option: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise UserError(option, f"'{text}'", "a whole number from 0 to 999999999")
     return int(text)
+
+
+def _decimal(arguments: Arguments, option: str) -> float:
+    try:
+        return float(arguments[option])
+    except ValueError:
+        raise UserError(option, f"'{arguments[option]}'", "a number") from None

@@ -49,6 +49,11 @@ def only_evaluating(job: Job) -> Job:
     return replace(job, train=replace(job.train, optimizer="none"))
 
 
+def one_sequence(job: Job) -> Job:
+    """The same job for a pipeline that takes one sample at a time."""
+    return replace(job, train=replace(job.train, batch=1, micro_batch=1))
+
+
 def _make_stage(crew: Crew, host: str) -> tuple[Stage | None, dict[str, Any]]:
     share, mine = share_of(crew), crew.stage_plan
     if share is None or mine is None:

@@ -1,4 +1,4 @@
-"""What evaluate and predict share: a checkpoint's model laid out over the ranks, forwards only."""
+"""What evaluate, predict and generate share: a checkpoint's model laid out over the ranks, forwards only."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mpipipe.checkpoint import Checkpoint, open_checkpoint
-from mpipipe.enlist import Brief, enlist, only_evaluating
+from mpipipe.enlist import Brief, enlist, one_sequence, only_evaluating
 from mpipipe.errors import UserError
 from mpipipe.job import Job, job_from_text
-from mpipipe.layers import Model, build_model, forward_only, layer_costs
+from mpipipe.layers import Model, build_model, forward_only, generating, layer_costs
 from mpipipe.plan import make_plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import hosts_table, plan_table, show, warn
@@ -37,20 +37,27 @@ def with_pipeline(
     request: Request,
     prepare: Callable[[Loaded], None],
     use: Callable[[Loaded, Conductor], None],
+    generates: bool = False,
 ) -> int:
-    """Load `request.checkpoint` onto all ranks and let rank 0 `use` it. `prepare` may refuse the user's input first."""
+    """Load `request.checkpoint` onto all ranks and let rank 0 `use` it. `prepare` may refuse the user's input first.
+
+    Where it `generates` there is one sequence at a time, and room for what is kept of it.
+    """
     with ExitStack() as stack:
         loaded: Loaded | None = None
 
         def begin() -> Any:
             nonlocal loaded
             loaded = _load(stack.enter_context(open_checkpoint(Path(request.checkpoint or ""))), request)
+            if generates:
+                loaded = replace(loaded, job=one_sequence(loaded.job))
             prepare(loaded)
             return wishes(loaded.job)
 
         cluster = survey(world, world.share(begin))
         notices = versions_notices(world, cluster)
-        brief = from_plain(Brief, world.share(lambda: to_plain(_plan(loaded, cluster, notices, request))), "brief")
+        told = world.share(lambda: to_plain(_plan(loaded, cluster, notices, request, generates)))
+        brief = from_plain(Brief, told, "brief")
         member = enlist(world, brief)
         hand_out(member, loaded.checkpoint.read if loaded else None)
         if loaded is None:
@@ -73,7 +80,9 @@ def _load(checkpoint: Checkpoint, request: Request) -> Loaded:
     return Loaded(checkpoint, job, build_model(job.model, checkpoint.facts.data.input_shape))
 
 
-def _plan(loaded: Loaded | None, cluster: Cluster | None, notices: list[str], request: Request) -> Brief:
+def _plan(
+    loaded: Loaded | None, cluster: Cluster | None, notices: list[str], request: Request, generates: bool
+) -> Brief:
     assert loaded is not None and cluster is not None
     job = loaded.job
     if job.plan.cuts or isinstance(job.plan.ranks, int):
@@ -83,6 +92,7 @@ def _plan(loaded: Loaded | None, cluster: Cluster | None, notices: list[str], re
     show(hosts_table(cluster), request.quiet)
     for notice in notices:
         warn(notice, request.quiet)
-    plan = make_plan(forward_only(layer_costs(loaded.model, job.train)), cluster, job)
+    costs = forward_only(layer_costs(loaded.model, job.train))
+    plan = make_plan(generating(loaded.model, costs) if generates else costs, cluster, job)
     show(plan_table(plan), request.quiet)
     return Brief(job, loaded.model.shapes[0], plan)

@@ -5,6 +5,7 @@ the features; `batches` gives the rows of every step. What cannot be used is a D
 """
 
 from mpipipe.data.batches import Batch, batches, order, steps_per_epoch
+from mpipipe.data.prompt import decode, encode
 from mpipipe.data.read import open_data, open_inputs, shipped_sets
 from mpipipe.data.scaling import Scaling, check_finite, measure
 from mpipipe.data.targets import check_labels
@@ -21,6 +22,8 @@ __all__ = [
     "check_finite",
     "check_labels",
     "check_tokens",
+    "decode",
+    "encode",
     "measure",
     "open_data",
     "open_inputs",

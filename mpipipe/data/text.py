@@ -45,7 +45,7 @@ def read(path: Path, wanted: Wanted) -> Found:
     if wanted.tokens == "characters":
         text = _decoded(where, content)
         classes = wanted.classes or tuple(sorted(set(text)))
-        tokens = _numbered(where, text, classes)
+        tokens = numbered(where, text, classes)
     if len(tokens) < 2:
         found = f"holds one {wanted.tokens.removesuffix('s')} only" if len(tokens) else "an empty text"
         raise DataError(where, found, f"at least 2 {wanted.tokens}, one to see and one to foretell")
@@ -69,13 +69,16 @@ def _decoded(where: str, content: bytes) -> str:
         raise DataError(where, found, 'text in UTF-8 for data.tokens="characters"', remedy) from None
 
 
-def _numbered(where: str, text: str, classes: Sequence[str]) -> NDArray[Any]:
-    """The characters' numbers, piece by piece: codes of four bytes would need more memory than the text."""
+def numbered(where: str, text: str, classes: Sequence[str]) -> NDArray[Any]:
+    """The characters' numbers, piece by piece: codes of four bytes would need more memory than the text.
+
+    Raises DataError naming the first character that is none of the classes.
+    """
     numbers = np.full(_CODES, -1, np.int32)
     numbers[[ord(character) for character in classes]] = np.arange(len(classes))
     tokens = np.empty(len(text), np.min_scalar_type(max(0, len(classes) - 1)))
     for begin in range(0, len(text), _PIECE):
-        some = numbers[np.frombuffer(text[begin : begin + _PIECE].encode("utf-32-le"), "<u4")]
+        some = numbers[np.frombuffer(text[begin : begin + _PIECE].encode("utf-32-le", "surrogatepass"), "<u4")]
         if some.min() < 0:
             raise _unknown(where, text, begin + int(np.argmin(some)), classes)
         tokens[begin : begin + _PIECE] = some

@@ -1,9 +1,11 @@
 """The maths: layers, losses, optimizers, in numpy only. Knows shapes and costs, and nobody."""
 
+from mpipipe.layers.extend import cache_shapes, extend
 from mpipipe.layers.kinds import KINDS, build_layers
 from mpipipe.layers.losses import LOSSES, Loss, find_loss
-from mpipipe.layers.model import LayerCost, Model, build_model, forward_only, layer_costs
+from mpipipe.layers.model import LayerCost, Model, build_model, forward_only, generating, layer_costs
 from mpipipe.layers.optimizers import STATE, Update, learning_rate, square_sum, state_names, update_weight
+from mpipipe.layers.sampling import Sampling, sample
 from mpipipe.layers.trees import first_rows, leaves, make_tree, shape_leaves, touched, tree_bytes
 from mpipipe.layers.types import (
     Array,
@@ -31,6 +33,7 @@ __all__ = [
     "LayerCost",
     "Loss",
     "Model",
+    "Sampling",
     "Scratch",
     "Shape",
     "Shapes",
@@ -41,14 +44,18 @@ __all__ = [
     "Work",
     "build_layers",
     "build_model",
+    "cache_shapes",
+    "extend",
     "find_loss",
     "first_rows",
     "forward_only",
+    "generating",
     "is_running",
     "layer_costs",
     "leaves",
     "learning_rate",
     "make_tree",
+    "sample",
     "shape_leaves",
     "square_sum",
     "state_names",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from mpipipe.errors import JobError, ShapeError
 from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers.embedding import Embedding, Unembedding
+from mpipipe.layers.extend import cache_shapes
 from mpipipe.layers.kinds import build_layers
 from mpipipe.layers.losses import Loss, find_loss
 from mpipipe.layers.optimizers import state_names
@@ -140,6 +141,19 @@ def forward_only(costs: Sequence[LayerCost]) -> tuple[LayerCost, ...]:
     return tuple(
         replace(cost, grad_input=Work(), grad_weight=Work(), gradient_bytes=0, state_bytes=0, held_bytes=0)
         for cost in costs
+    )
+
+
+def generating(model: Model, costs: Sequence[LayerCost], item_bytes: int = 4) -> tuple[LayerCost, ...]:
+    """The costs of `forward_only` for one sequence that grows: a cache is the layer's state, and what F would save is
+    scratch. Raises ShapeError for a layer that cannot extend."""
+    return tuple(
+        replace(
+            cost,
+            state_bytes=total(cache_shapes(layer, shape)) * item_bytes,
+            scratch_bytes=cost.scratch_bytes + cost.saved_bytes,
+        )
+        for cost, layer, shape in zip(costs, model.layers, model.shapes, strict=False)
     )
 
 

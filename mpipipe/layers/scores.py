@@ -104,8 +104,10 @@ def turn(array: Array, start: int, sign: float, scratch: Scratch) -> None:
     Su et al. 2021, section 3.2.2; in halves, as GPT-NeoX has them.
     """
     places, d = array.shape[-2:]
-    cosine, sine = _angles(start + places, d, array.dtype.str)
-    cosine, sine = cosine[start:], np.multiply(sine[start:], sign)
+    # A table of up to twice the length serves many places that come one by one.
+    cosine, sine = _angles(1 << (start + places - 1).bit_length(), d, array.dtype.str)
+    here = slice(start, start + places)
+    cosine, sine = cosine[here], np.multiply(sine[here], sign)
     one, two = array[..., : d // 2], array[..., d // 2 :]
     mark = scratch.mark()
     kept, part = (scratch.take(one.shape, array.dtype) for _ in range(2))

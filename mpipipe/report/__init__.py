@@ -14,7 +14,7 @@ from mpipipe.report.metrics import MetricsLog, MetricsRow, open_log, read_metric
 from mpipipe.report.picture import draw_loss
 from mpipipe.report.progress import Moment, Progress, progress
 from mpipipe.report.replace import replacing
-from mpipipe.report.show import show, standard_output, warn
+from mpipipe.report.show import show, standard_output, terminal_columns, warn
 from mpipipe.report.summary import Summary
 from mpipipe.report.tables import hosts_table, plan_table, plan_text
 from mpipipe.report.texts import bits, bits_text, of_tokens
@@ -52,6 +52,7 @@ __all__ = [
     "replacing",
     "show",
     "standard_output",
+    "terminal_columns",
     "warn",
     "write_json",
     "write_text",

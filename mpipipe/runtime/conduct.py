@@ -112,7 +112,7 @@ class Conductor:
     def _begin(self, order: Order, rows: Array, feed: Feed, targets: bool) -> None:
         assert self.member.source is not None
         self.member.source.begin(rows, feed, targets)
-        self._order(order)
+        self.order(order)
         self.expected = self._receive_reports(0)
         self.last_report = self.expected[-1] if self.crew.last_rank != CONDUCTOR else None
 
@@ -172,7 +172,8 @@ class Conductor:
 
     # ---- orders -------------------------------------------------------------------------------------------------
 
-    def _order(self, order: Order) -> None:
+    def order(self, order: Order) -> None:
+        """Tell all other ranks what to do next."""
         array = np.zeros(ORDER_SIZE)
         pack_order(order, array)
         requests = [self.transport.send(array, rank, Tag.ORDER.of(0)) for rank in self.others]
@@ -184,7 +185,7 @@ class Conductor:
         self.member.finish_saving()
         if self.collector is not None:
             self.collector.thread.join()
-        self._order(Order(What.STOP, number=status))
+        self.order(Order(What.STOP, number=status))
 
     def abandon_save(self) -> None:
         """End a checkpoint under way, for this rank is about to end without another word to the others."""
@@ -193,7 +194,7 @@ class Conductor:
 
     def _diagnose(self, step: int, micro: int) -> NonFiniteError:
         self.last_report = None
-        self._order(Order(What.DIAGNOSE, number=micro))
+        self.order(Order(What.DIAGNOSE, number=micro))
         requests = self._receive_reports(1)
         self.member.diagnose(micro)
         wait_all(self.transport, requests, self.member.patience("waiting for diagnoses"))
@@ -215,7 +216,7 @@ class Conductor:
         self.finish_save()
         owners = [self.crew.plan.rank_of(piece.layer) for piece in self.pieces]
         self.collector, self.all_in = Collector(self.transport, self.pieces, owners, open_writer), False
-        self._order(Order(What.SAVE))
+        self.order(Order(What.SAVE))
         self.member.save()
 
     def saved_paths(self) -> list[Path]:

@@ -16,7 +16,8 @@ from mpipipe.errors import MpipipeError
 from mpipipe.layers import Update
 from mpipipe.runtime.crew import CONDUCTOR, Crew
 from mpipipe.runtime.execute import execute
-from mpipipe.runtime.messages import Patience, Tag, Transport, wait_all
+from mpipipe.runtime.generating import Generating
+from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Patience, Tag, Transport, wait_all
 from mpipipe.runtime.orders import HEAD_SIZE, ORDER_SIZE, Order, What, report_array, unpack_order
 from mpipipe.runtime.programs import Programs
 from mpipipe.runtime.source import Source
@@ -51,6 +52,7 @@ class Member:
         self.programs = Programs(crew, transport, stage, source)
         self.report = report_array(len(stage.layers) if stage else 0)
         self.norm = np.array([0.0, 1.0])
+        self.generating: Generating | None = None
         self.saving: list[Any] = []
         self.busy_before, self.pause_s = 0.0, 0.0
         self.order_array = np.zeros(ORDER_SIZE)
@@ -59,8 +61,8 @@ class Member:
         self.idle: Callable[[], None] = self._look_for_order
 
     def patience(self, what: str) -> Patience:
-        """A fresh patience for one wait."""
-        return Patience(self.crew.job.run.stall_s, what)
+        """A fresh patience for one wait. Waits of a place in generating are short, and all of them add up."""
+        return Patience(self.crew.job.run.stall_s, what, SHORT_WAIT_S if self.generating else LONG_WAIT_S)
 
     def wait(self, requests: list[Any], what: str) -> None:
         """Wait for messages, looking after everything else meanwhile."""
@@ -91,6 +93,8 @@ class Member:
             case What.EVALUATE | What.PREDICT:
                 self.run_batch(order)
                 self.send_report(-1)
+            case What.GENERATE:
+                self.generate(order)
             case What.SAVE:
                 self.save()
             case What.DIAGNOSE:
@@ -178,6 +182,17 @@ class Member:
         train = self.crew.job.train
         scale *= min(1.0, train.clip_norm / (norm + 1e-6)) if train.clip_norm else 1.0
         self._run_all(self.stage.update_tasks(Update(train, order.step + 1, order.rate, scale)))
+
+    def generate(self, order: Order) -> None:
+        """Take the stage so many places further along the sequence."""
+        if self.stage is None:
+            return
+        places = f"places {order.number} to {order.number + order.samples - 1}"
+        with self._named(places):
+            self.generating = self.generating or Generating(self.crew, self.stage)
+            self.wait([self.generating.receive(self.transport, order)], f"waiting for {places}")
+            self._run_all([(places, self.generating.task(order))])
+            self.wait([self.generating.send(self.transport, order)], f"sending {places}")
 
     def _run_all(self, tasks: list[tuple[str, Task]]) -> None:
         try:

@@ -98,8 +98,8 @@ def port(peer: int, tag: Tag, rows: int, shape: Shape, dtype: DTypeLike) -> Port
 class Patience:
     """How long to sleep next, and when it has been too long: one for each loop that waits."""
 
-    def __init__(self, stall_s: float, what: str) -> None:
-        self.stall_s, self.what = stall_s, what
+    def __init__(self, stall_s: float, what: str, longest_s: float = LONG_WAIT_S) -> None:
+        self.stall_s, self.what, self.longest_s = stall_s, what, longest_s
         self.wait_s, self.since = SHORT_WAIT_S, time.monotonic()
 
     def renew(self) -> None:
@@ -108,9 +108,9 @@ class Patience:
 
     def next_wait(self, pending: Callable[[], str]) -> float:
         """Seconds to sleep now. Raises StallError, saying what is `pending`, once nothing happened for too long."""
-        if self.wait_s >= LONG_WAIT_S and time.monotonic() - self.since > self.stall_s:
+        if self.wait_s >= self.longest_s and time.monotonic() - self.since > self.stall_s:
             raise StallError(f"{self.what}: nothing arrived for {self.stall_s:g} s; waiting for {pending()}")
-        now, self.wait_s = self.wait_s, min(LONG_WAIT_S, 2 * self.wait_s)
+        now, self.wait_s = self.wait_s, min(self.longest_s, 2 * self.wait_s)
         return now
 
 

@@ -21,12 +21,13 @@ class What(IntEnum):
     SAVE = 4
     DIAGNOSE = 5
     STOP = 6
+    GENERATE = 7
 
 
 @dataclass(frozen=True)
 class Order:
-    """`samples` of the batch at hand; `step` from 0 and learning `rate` in training; `number` is the micro-batch to
-    diagnose, or the exit status to stop with."""
+    """`samples` of the batch at hand, or places given to generate; `step` from 0 and learning `rate` in training;
+    `number` is the micro-batch to diagnose, the exit status to stop with, or the place where those given start."""
 
     what: What
     samples: int = 0

@@ -20,6 +20,7 @@ PRELOADED = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "mpipipe.evaluate",
+    "mpipipe.generate",
     "mpipipe.look",
     "mpipipe.predict",
     "mpipipe.probe",

@@ -10,7 +10,7 @@ from pathlib import Path
 import mpipipe
 from mpipipe import launcher, train
 from mpipipe.cli import main
-from mpipipe.runtime import conduct, member, stage
+from mpipipe.runtime import conduct, generating, member, stage
 from mpipipe.runtime.stage import Stage
 
 
@@ -103,7 +103,18 @@ def silent():
     whole, Stage.begin = Stage.begin, begin
 
 
-MISHAPS = {kind.__name__: kind for kind in (slow, worker, main_thread, memory, version, die, silent)}
+def place():
+    """The eighth place of a text raises, in a worker thread."""
+
+    def extend(layer, p, x, y, cache, start, scratch):
+        if start == 7:
+            raise PlantedError("at a place")
+        whole(layer, p, x, y, cache, start, scratch)
+
+    whole, generating.extend = generating.extend, extend
+
+
+MISHAPS = {kind.__name__: kind for kind in (slow, worker, main_thread, memory, version, die, silent, place)}
 
 if __name__ == "__main__":
     mishap, rank, *arguments = sys.argv[1:]

@@ -185,5 +185,6 @@ def pool(**more):
 )
 def test_blas_and_kernel(monkeypatch, pools, config, expected):
     monkeypatch.setattr(facts, "threadpool_info", lambda: pools)
+    monkeypatch.setattr(facts, "current_kernel", lambda: pools[0].get("architecture", "") if pools else "")
     monkeypatch.setattr(np, "show_config", lambda mode: config)
     assert facts.blas_and_kernel() == expected
