@@ -163,7 +163,7 @@ class Attention:
         powers = scratch.take((*q.shape[:-2], stop, x.shape[1]), x.dtype)
         inverse = scratch.take((*q.shape[:-2], 1, x.shape[1]), x.dtype)
         np.matmul(keys, q.swapaxes(-1, -2), out=powers)
-        np.add(powers, _later(stop, x.dtype.str)[:, start:], out=powers)
+        np.add(powers[..., start:, :], _later(x.shape[1], x.dtype.str), out=powers[..., start:, :])
         _softmax(powers, inverse)
         out = scratch.take(x.shape, x.dtype)
         np.matmul(powers.swapaxes(-1, -2), values, out=self._outs(out))
@@ -210,8 +210,7 @@ class Attention:
         """Turn pairs (feature i, feature i + d/2) by the angle of place and i, in place."""
         for array in arrays:
             places, d = array.shape[-2:]
-            cosine, sine = _angles(start + places, d, array.dtype.str)
-            cosine, sine = cosine[start:], np.multiply(sine[start:], sign)
+            cosine, sine = (table[start:] for table in _angles(start + places, d, sign, array.dtype.str))
             one, two = array[..., : d // 2], array[..., d // 2 :]
             mark = scratch.mark()
             kept = scratch.take(one.shape, array.dtype)
@@ -255,8 +254,8 @@ def _later(places: int, dtype: str) -> NDArray[Any]:
 
 
 @lru_cache(64)
-def _angles(places: int, d: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cosines and sines (places, d / 2)."""
+def _angles(places: int, d: int, sign: float, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Cosines and, times `sign`, sines (places, d / 2)."""
     rates = _ROTARY_BASE ** (-np.arange(0, d, 2, dtype=np.float64) / d)
     angles = np.arange(places, dtype=np.float64)[:, None] * rates
-    return np.cos(angles).astype(dtype), np.sin(angles).astype(dtype)
+    return np.cos(angles).astype(dtype), (sign * np.sin(angles)).astype(dtype)

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from mpipipe.layers import Shape
 
+from . import text_cases
+
 SHAPES: list[Shape] = [(5,), (1,), (3, 4), (2, 3, 2)]
 """Samples of one, two and three axes; (3, 4) is also a sequence of 3 places with 4 features."""
 
@@ -60,7 +62,9 @@ CASES: dict[str, list[tuple[dict[str, Any], Shape]]] = {
         (block(block(block({"kind": "relu"}))), (5,)),
         (block(block(linear(3), block({"kind": "sigmoid"})), linear(3), block(linear(2), linear(3))), (2, 3)),
         (block(linear(2), block({"kind": "tanh"}, linear(2)), linear(4), {"kind": "dropout", "rate": 0.25}), (4,)),
+        *text_cases.BLOCKS,
     ],
+    **text_cases.CASES,
 }
 
 
