@@ -7,11 +7,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from runtime.cases import Case, make_case
+from runtime.harness import play
 
 from mpipipe.job import RunSettings, job_from_text
 from mpipipe.layers import LOSSES, Scratch, Update, build_layers, leaves, make_tree, square_sum, update_weight
-from tests.runtime.cases import Case, make_case
-from tests.runtime.harness import play
 
 from .test_golden import Trainer, read_tree
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from needs import missing
 from threadpoolctl import ThreadpoolController
 
 from mpipipe.layers import products
 from mpipipe.layers.products import DEPTH, add_product
-from tests.needs import missing
 
 from .harness import DirtyScratch
 

@@ -18,6 +18,7 @@ from mpipipe.runtime.stage import PART_FLOPS, Now, Stage
 
 from .cases import DEEP, block, cases, linear, make_case
 from .harness import play, train
+from .texts import text_cases
 
 
 def stages_of(case):
@@ -48,6 +49,18 @@ def test_bytes_of_stages_that_never_train(case):
     for plan, stage in stages_of(replace(case, job=only_evaluating(case.job))):
         unused = plan.gradients_in_flight * costs[plan.first].input_bytes
         assert stage.bytes() == foretold(plan, costs) - unused
+
+
+@given(text_cases(ties=False))
+@settings(max_examples=40, deadline=None)
+def test_bytes_of_text_models_are_those_foretold(case):
+    """To the byte, but where one stage holds both copies of a tied weight: it needs no room for gradients to arrive."""
+    costs, tied = layer_costs(case.model, case.job.train), case.model.tied
+    lean, idle = forward_only(costs), replace(case, job=only_evaluating(case.job))
+    for (plan, stage), (_, evaluates) in zip(stages_of(case), stages_of(idle), strict=True):
+        both = tied is not None and plan.first == 0 and plan.last == len(costs)
+        assert foretold(plan, costs) - stage.bytes() == (2 * costs[-1].weight_bytes if both else 0)
+        assert foretold(plan, lean) - evaluates.bytes() == plan.gradients_in_flight * costs[plan.first].input_bytes
 
 
 WIDE = [
