@@ -73,7 +73,8 @@ class Attention:
         return {"dqkv": (shape[0], self._products(shape)[0].outputs)}
 
     def cost(self, shape: Shape) -> Cost:
-        """The two products; in each head two products in F and four in I; passes over the scores."""
+        """The two products; in each head two products in F and four in I; passes over the scores, of which I takes one
+        set, with the gradient by the heads' outputs and as much again."""
         qkv, mix = (layer.cost(shape) for layer in self._products(shape))
         places, width = shape
         scores, out = float(self.heads * places * places), float(qkv_size(self, shape))
@@ -82,7 +83,7 @@ class Attention:
             Work(2 * product, 9 * scores + out), Work(4 * product, 2 * scores + 3 * size(shape) + out), Work(), 0.0
         )
         sums = self.heads * places
-        return qkv + mix + head + Cost(scratch=scores + size(shape) + 2 * out + 4 * sums)
+        return qkv + mix + head + Cost(scratch=scores + 2 * size(shape) + sums)
 
     def initialise(self, p: Tree, key: Key) -> None:
         """Draw both weights, clear the biases."""

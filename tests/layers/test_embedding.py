@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpipipe.errors import ShapeError
+from mpipipe.errors import JobError, ShapeError
 from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers import Key, build_model, layer_costs, make_tree
 
@@ -105,13 +105,15 @@ REFUSED = [
     ([FIRST, attention(2, rotary=True)], ["attention.rotary", "3 features a head", "an even number"]),
     ([linear(6), attention(2)], ["001_attention", "(6,)", "(places, width)"]),
     ([FIRST, linear(5), {"kind": "swiglu"}], ["002_swiglu", "(4, 5)", "even number"]),
+    ([FIRST, block(block(unembedding(6)))], ["layers[1].layers[0].layers", "an unembedding within a block"]),
     ([FIRST, block(attention(5))], ["001_residual", "width 6, 5 heads"]),
 ]
 
 
 @pytest.mark.parametrize(("tables", "words"), REFUSED, ids=[words[-1] for _, words in REFUSED])
 def test_what_text_models_are_refused(tables, words):
-    with pytest.raises(ShapeError) as caught:
+    with pytest.raises((ShapeError, JobError)) as caught:
         model_of(*tables)
+    assert caught.value.status == 2
     for word in words:
         assert word in str(caught.value)
