@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from mpipipe.errors import ShapeError
 from mpipipe.layers.linear import Linear
+from mpipipe.layers.rotary import turn
 from mpipipe.layers.types import Array, Cost, Key, Scratch, Shape, Shapes, Tile, Tree, Work, size
-
-_ROTARY_BASE = 10000.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Attention:
         q, k, v = self._heads(saved["qkv"])
         np.multiply(q, 1 / math.sqrt(q.shape[-1]), out=q)
         if self.rotary:
-            self._turn((q, k), 0, 1.0, scratch)
+            turn((q, k), 0, 1.0, scratch)
         powers, inverse = saved["powers"], saved["inverse"]
         np.matmul(k, q.swapaxes(-1, -2), out=powers)
         np.add(powers, _later(x.shape[1], x.dtype.str), out=powers)
@@ -128,7 +127,7 @@ class Attention:
         self._sum_heads(slopes, q, dk, scratch)
         np.matmul(slopes.swapaxes(-1, -2), k, out=dq)
         if self.rotary:
-            self._turn((dq, dk), 0, -1.0, scratch)
+            turn((dq, dk), 0, -1.0, scratch)
         np.multiply(dq, 1 / math.sqrt(q.shape[-1]), out=dq)
         qkv.grad_input(p["qkv"], x, saved["qkv"], held["dqkv"], dx, {}, {}, scratch)
 
@@ -157,7 +156,7 @@ class Attention:
         q, k, v = self._heads(made)
         np.multiply(q, 1 / math.sqrt(q.shape[-1]), out=q)
         if self.rotary:
-            self._turn((q, k), start, 1.0, scratch)
+            turn((q, k), start, 1.0, scratch)
         stop = start + x.shape[1]
         keys, values = cache["k"][..., :stop, :], cache["v"][..., :stop, :]
         keys[..., start:, :], values[..., start:, :] = k, v
@@ -207,22 +206,6 @@ class Attention:
         np.sum(each, axis=2, keepdims=True, out=total)
         scratch.release(mark)
 
-    def _turn(self, arrays: tuple[Array, Array], start: int, sign: float, scratch: Scratch) -> None:
-        """Turn pairs (feature i, feature i + d/2) by the angle of place and i, in place."""
-        for array in arrays:
-            places, d = array.shape[-2:]
-            cosine, sine = (table[start:] for table in _angles(start + places, d, sign, array.dtype.str))
-            one, two = array[..., : d // 2], array[..., d // 2 :]
-            mark = scratch.mark()
-            kept = scratch.take(one.shape, array.dtype)
-            part = scratch.take(one.shape, array.dtype)
-            np.multiply(one, sine, out=kept)
-            np.multiply(one, cosine, out=one)
-            np.subtract(one, np.multiply(two, sine, out=part), out=one)
-            np.multiply(two, cosine, out=two)
-            np.add(two, kept, out=two)
-            scratch.release(mark)
-
 
 def qkv_size(layer: Attention, shape: Shape) -> int:
     """Elements of q, k and v of one sample."""
@@ -252,11 +235,3 @@ def _softmax(powers: Array, inverse: Array) -> None:
 def _later(places: int, dtype: str) -> NDArray[Any]:
     """(keys, queries): minus infinity where the key comes after the query, else 0."""
     return np.where(np.arange(places)[:, None] > np.arange(places), -np.inf, 0.0).astype(dtype)
-
-
-@lru_cache(64)
-def _angles(places: int, d: int, sign: float, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cosines and, times `sign`, sines (places, d / 2)."""
-    rates = _ROTARY_BASE ** (-np.arange(0, d, 2, dtype=np.float64) / d)
-    angles = np.arange(places, dtype=np.float64)[:, None] * rates
-    return np.cos(angles).astype(dtype), (sign * np.sin(angles)).astype(dtype)
