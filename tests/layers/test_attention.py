@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.errors import JobError
-from mpipipe.layers import Scratch, build_layers, make_tree
+from mpipipe.job import read_job
+from mpipipe.layers import Scratch, build_layers, build_model, layer_costs, make_tree
 from mpipipe.layers.attention import Attention
 from mpipipe.layers.extend import cache_shapes, extend
 
@@ -152,3 +153,13 @@ def test_what_shorthands_are_refused(table, words):
         list(build_layers([embedding(5, 4), table], "layers"))
     for word in words:
         assert word in str(caught.value)
+
+
+def test_the_gpt_nano_preset_builds_and_is_tied():
+    job = read_job("gpt-nano")
+    model = build_model(job.model, (job.data.context,))
+    assert len(model.layers) == 1 + 2 * 4 + 2 and model.tied == (0, 10)
+    assert model.shapes[-1] == (job.data.context, 96) and model.targets == job.data.context
+    costs = layer_costs(model, job.train)
+    weights = sum(cost.weight_bytes for cost in costs) - costs[-1].weight_bytes
+    assert weights == 4 * (96 * 192 + 128 * 192 + 4 * (12 * 192**2 + 13 * 192) + 2 * 192)
