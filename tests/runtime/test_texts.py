@@ -108,6 +108,13 @@ def test_a_batch_whose_targets_are_all_ignored_changes_nothing_but_by_decay(opti
     assert evaluated == (0.0, 0, 0)
 
 
+def test_the_target_of_a_single_place_may_be_ignored_too():
+    """Every rank then waits for the number of those that count, though a sample has but one."""
+    case = make_case(gpt(), (1,), cuts=(2, 5), order=(1, 0, 2), optimizer="sgd", count=28)
+    assert case.model.targets == 1 and (case.targets < 0).any()
+    check_bits(case)
+
+
 def test_only_targets_that_count_are_averaged():
     """Samples without any leave a batch's loss and norm as they are without them."""
 
