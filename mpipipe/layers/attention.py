@@ -9,7 +9,8 @@ import numpy as np
 
 from mpipipe.errors import ShapeError
 from mpipipe.layers.linear import Linear
-from mpipipe.layers.scores import attend, attend_back, attend_run, power_shapes, runs, turn
+from mpipipe.layers.rotary import turn
+from mpipipe.layers.scores import attend, attend_back, attend_run, power_shapes, runs
 from mpipipe.layers.types import Array, Cost, Key, Scratch, Shape, Shapes, Tile, Tree, Work, size
 
 
@@ -68,7 +69,8 @@ class Attention:
         return {"dqkv": (shape[0], self._products(shape)[0].outputs)}
 
     def cost(self, shape: Shape) -> Cost:
-        """The two products; in each head two products in F and four in I; passes over the scores."""
+        """The two products; in each head two products in F and four in I; passes over the scores, of which I takes one
+        set, with the gradient by the heads' outputs and as much again."""
         qkv, mix = (layer.cost(shape) for layer in self._products(shape))
         places, width = shape
         seen = sum(keys * (keys - first) for _, first, keys in runs(places))
@@ -78,7 +80,7 @@ class Attention:
             Work(2 * product, 9 * scores + out), Work(4 * product, 2 * scores + 3 * size(shape) + out), Work(), 0.0
         )
         sums = self.heads * places
-        return qkv + mix + head + Cost(scratch=scores + size(shape) + 2 * out + 4 * sums)
+        return qkv + mix + head + Cost(scratch=scores + 2 * size(shape) + sums)
 
     def initialise(self, p: Tree, key: Key) -> None:
         """Draw both weights, clear the biases."""
@@ -106,8 +108,7 @@ class Attention:
         dot = np.vecdot(d, self._outs(saved["out"]), out=scratch.take(d.shape[:-1], dy.dtype))
         attend_back(heads, saved["powers"], dot, d, (dq, dk, dv), scratch)
         if self.rotary:
-            turn(dq, 0, -1.0, scratch)
-            turn(dk, 0, -1.0, scratch)
+            turn((dq, dk), 0, -1.0, scratch)
         np.multiply(dq, 1 / math.sqrt(dq.shape[-1]), out=dq)
         qkv.grad_input(p["qkv"], x, saved["qkv"], held["dqkv"], dx, {}, {}, scratch)
 
@@ -155,8 +156,7 @@ class Attention:
         q, k, v = self._heads(qkv)
         np.multiply(q, 1 / math.sqrt(q.shape[-1]), out=q)
         if self.rotary:
-            turn(q, start, 1.0, scratch)
-            turn(k, start, 1.0, scratch)
+            turn((q, k), start, 1.0, scratch)
         return q, k, v
 
     def _heads(self, qkv: Array) -> tuple[Array, Array, Array]:

@@ -97,9 +97,10 @@ class Embedding:
         np.take(as_rows(dy), order, axis=0, out=by_token, mode="clip")
         sums = scratch.take((len(kinds), self.width), dy.dtype)
         np.add.reduceat(by_token, starts, axis=0, out=sums)
-        g["weight"][kinds] += sums
+        so_far = np.take(g["weight"], kinds, axis=0, out=by_token[: len(kinds)], mode="clip")
+        g["weight"][kinds] = np.add(so_far, sums, out=sums)
         if self.positions:
-            total = scratch.take(dy.shape[1:], dy.dtype)
+            total = by_token[: dy.shape[1]]
             add_up(g["position"][: dy.shape[1]], np.sum(dy, axis=0, out=total), False)
 
     def cache(self, shape: Shape) -> Shapes:

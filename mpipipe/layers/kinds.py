@@ -59,6 +59,8 @@ def _build(kind: Any, table: dict[str, Any], where: str) -> list[Layer]:
         layers = tuple(build_layers(inner.pop("layers", None), f"{where}.layers"))
         if inner:
             raise JobError(f"{where}.{next(iter(inner))}", "unknown key", remedy="known are kind, layers, repeat")
+        if any(isinstance(one, Unembedding) for one in layers):
+            raise JobError(f"{where}.layers", "an unembedding within a block", "it to be a layer of the model itself")
         return [Residual(layers)]
     layer: Any = from_plain(kind, table, where, JobError)
     return list(layer.layers(where)) if kind in SHORTHANDS.values() else [layer]

@@ -112,6 +112,7 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
     for i, (layer, shape) in enumerate(zip(model.layers, model.shapes, strict=False)):
         cost = _sample_cost(model, i)
         weights = total(layer.parameters(shape)) * item_bytes
+        twin = size(layer.parameters(shape)["weight"]) * item_bytes if i in (model.tied or ()) else 0
         rows = train.micro_batch
         per_micro = rows * item_bytes
         out = size(model.shapes[i + 1]) * per_micro
@@ -123,7 +124,7 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 grad_input=_times(cost.grad_input, rows) if i >= model.first_weights else Work(),
                 grad_weight=_times(cost.grad_weight, rows),
                 weight_bytes=weights,
-                gradient_bytes=weights * (2 if i in (model.tied or ()) else 1),
+                gradient_bytes=weights + twin,
                 state_bytes=_state_bytes(layer.parameters(shape), train.optimizer) * item_bytes,
                 input_bytes=size(shape) * per_micro,
                 boundary_bytes=out,

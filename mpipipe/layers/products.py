@@ -3,8 +3,8 @@
 numpy's own product can only write. So the sgemm (or dgemm) of the OpenBLAS that numpy has loaded is called by ctypes
 with beta = 1, which lets the interpreter lock go; where there is none, the product goes to a temporary that is added.
 Both ways give the same bits, because the sum is cut into even runs of at most DEPTH terms, no longer than the runs in
-which BLAS itself adds up: 256 is the shortest of its kernels' (Goto and van de Geijn, Anatomy of High-Performance
-Matrix Multiplication, 2008, section 4).
+which BLAS itself adds up: 256 is the shortest of its kernels' for x86 CPUs since Nehalem (Goto and van de Geijn,
+Anatomy of High-Performance Matrix Multiplication, 2008, section 4).
 """
 
 import ctypes
@@ -90,8 +90,9 @@ def _bound(function: Any, integer: Any, real: Any) -> Callable[[Array, Array, Ar
 
 
 def _layout(array: Array) -> tuple[int, int]:
-    """Whether BLAS must turn the array, and its leading dimension in elements: a single row's stride says nothing."""
-    rows, columns = array.strides
-    if columns == array.itemsize:
-        return _PLAIN, max(rows // array.itemsize, array.shape[1])
-    return _TURNED, max(columns // array.itemsize, array.shape[0])
+    """Whether BLAS must turn the array, and its leading dimension in elements. A single column is never turned: its
+    strides do not tell, for a transposed row has the same."""
+    rows, columns = (stride // array.itemsize for stride in array.strides)
+    if columns == 1 or array.shape[1] == 1:
+        return _PLAIN, max(rows, array.shape[1])
+    return _TURNED, columns

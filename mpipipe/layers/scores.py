@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from mpipipe.layers.types import Array, Scratch, Shapes, Tree
 
 RUN = 64
-_ROTARY_BASE = 10000.0
 
 
 def runs(places: int) -> Iterator[tuple[str, int, int]]:
@@ -98,36 +97,7 @@ def _sum_heads(left: Array, right: Array, total: Array, first: bool, scratch: Sc
     scratch.release(mark)
 
 
-def turn(array: Array, start: int, sign: float, scratch: Scratch) -> None:
-    """Turn pairs (feature i, feature i + d/2) by the angle of place (from `start`) and i, or back, in place.
-
-    Su et al. 2021, section 3.2.2; in halves, as GPT-NeoX has them.
-    """
-    places, d = array.shape[-2:]
-    # A table of up to twice the length serves many places that come one by one.
-    cosine, sine = _angles(1 << (start + places - 1).bit_length(), d, array.dtype.str)
-    here = slice(start, start + places)
-    cosine, sine = cosine[here], np.multiply(sine[here], sign)
-    one, two = array[..., : d // 2], array[..., d // 2 :]
-    mark = scratch.mark()
-    kept, part = (scratch.take(one.shape, array.dtype) for _ in range(2))
-    np.multiply(one, sine, out=kept)
-    np.multiply(one, cosine, out=one)
-    np.subtract(one, np.multiply(two, sine, out=part), out=one)
-    np.multiply(two, cosine, out=two)
-    np.add(two, kept, out=two)
-    scratch.release(mark)
-
-
 @lru_cache(64)
 def _later(places: int, dtype: str) -> NDArray[Any]:
     """(keys, queries): minus infinity where the key comes after the query, else 0."""
     return np.where(np.arange(places)[:, None] > np.arange(places), -np.inf, 0.0).astype(dtype)
-
-
-@lru_cache(64)
-def _angles(places: int, d: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cosines and sines (places, d / 2)."""
-    rates = _ROTARY_BASE ** (-np.arange(0, d, 2, dtype=np.float64) / d)
-    angles = np.arange(places, dtype=np.float64)[:, None] * rates
-    return np.cos(angles).astype(dtype), np.sin(angles).astype(dtype)

@@ -35,7 +35,8 @@ class SwiGlu(Weightless):
         a, b = _halves(x)
         gate, slope = saved["gate"], saved["slope"]
         np.negative(a, out=y)
-        np.exp(y, out=y)
+        with np.errstate(over="ignore"):  # infinity is right: its sigmoid is 0
+            np.exp(y, out=y)
         np.add(y, 1, out=y)
         np.divide(1, y, out=y)
         np.multiply(a, y, out=gate)

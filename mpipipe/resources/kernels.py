@@ -30,6 +30,7 @@ def current_kernel() -> str:
     if blas is not None:
         return str(blas.gotoblas_corename().decode("ascii", "replace"))
     pools = [pool for pool in threadpool_info() if pool.get("user_api") == "blas"]
+    pools.sort(key=lambda pool: "numpy" not in str(pool.get("filepath", "")))
     return str(pools[0].get("architecture") or "") if pools else ""
 
 

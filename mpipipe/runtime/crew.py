@@ -44,7 +44,8 @@ class Crew:
     @property
     def wants_norm(self) -> bool:
         """Whether an update has to wait for what only rank 0 knows: the norm to clip by, how many targets count."""
-        return self.job.train.clip_norm > 0 or self.model.targets > 1
+        loss = self.model.loss
+        return self.job.train.clip_norm > 0 or (loss.labels and loss.target_shape(self.model.shapes[-1]) != ())
 
     @property
     def first_rank(self) -> int:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mpipipe.layers import Shape
 
+from . import text_cases
 from .image_cases import IMAGE_CASES, IMAGE_LAYERS
 
 SHAPES: list[Shape] = [(5,), (1,), (3, 4), (2, 3, 2)]
@@ -63,8 +64,10 @@ CASES: dict[str, list[tuple[dict[str, Any], Shape]]] = {
         (block(block(block({"kind": "relu"}))), (5,)),
         (block(block(linear(3), block({"kind": "sigmoid"})), linear(3), block(linear(2), linear(3))), (2, 3)),
         (block(linear(2), block({"kind": "tanh"}, linear(2)), linear(4), {"kind": "dropout", "rate": 0.25}), (4,)),
+        *text_cases.BLOCKS,
     ],
     **IMAGE_CASES,
+    **text_cases.CASES,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mpipipe.layers import Array, Key, Layer, Scratch, Shape, Tree, build_layers, leaves, make_tree
+from mpipipe.layers.embedding import Embedding
 
 KEY = Key((1, 2, 3))
 """The random stream of a training micro-batch; any will do."""
@@ -114,7 +115,7 @@ def make_run(
         shape=shape,
         p=p,
         g=blank(make_tree(layer.parameters(shape), dtype)),
-        x=random.standard_normal((rows, *shape)).astype(dtype),
+        x=draw_x(layer, (rows, *shape), random).astype(dtype),
         y=np.full((rows, *out), np.nan, dtype),
         dx=np.full((rows, *shape), np.nan, dtype),
         dy=random.standard_normal((rows, *out)).astype(dtype),
@@ -122,6 +123,13 @@ def make_run(
         held=blank(make_tree(layer.held(shape), dtype, rows)),
         scratch=scratch or DirtyScratch(),
     )
+
+
+def draw_x(layer: Layer, shape: Shape, random: np.random.Generator) -> Array:
+    """What a layer may be given: whole numbers of tokens for an embedding, normal numbers for all others."""
+    if isinstance(layer, Embedding):
+        return random.integers(0, layer.tokens, shape)
+    return random.standard_normal(shape)
 
 
 def part(run: Run, start: int, stop: int) -> Run:

@@ -111,3 +111,24 @@ def test_unknown_loss():
     assert find_loss("mean_squared_error") is SQUARES
     with pytest.raises(JobError, match="model.loss: unknown loss 'mean_square_error'; did you mean 'mean_squared_"):
         find_loss("mean_square_error")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ignored_targets_count_for_nothing(dtype):
+    """Nor do the outputs there, whatever they are."""
+    y = np.random.default_rng(2).standard_normal((2, 3, 4)).astype(dtype)
+    target = np.array([[0, -1, 2], [-1, 0, 1]])
+    value, right, dy = evaluate(CROSS, y, target, 0.5)
+    kept = target >= 0
+    flat_value, flat_right, flat_dy = evaluate(CROSS, y[kept], target[kept], 0.5)
+    assert value == pytest.approx(flat_value, rel=1e-6) and right == flat_right
+    np.testing.assert_allclose(dy[kept], flat_dy, rtol=1e-6)
+    assert not dy[~kept].any()
+    y[~kept] = 1e30
+    assert evaluate(CROSS, y, target, 0.5)[:2] == (value, right)
+
+
+def test_where_all_targets_are_ignored_the_loss_is_0():
+    value, right, dy = evaluate(CROSS, np.ones((2, 3, 4), np.float32), np.full((2, 3), -1))
+    assert (value, right) == (0, 0) and not dy.any()
+    assert CROSS.targets((3, 4)) == 3 and CROSS.targets((4,)) == SQUARES.targets((3, 4)) == 1

@@ -8,6 +8,7 @@ import pytest
 from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers import LOSSES, Scratch, Update, build_model, layer_costs, make_tree, update_weight
 
+from . import text_cases
 from .cases import block, flat_cases, linear, name_of
 from .harness import build, make_run
 
@@ -51,6 +52,39 @@ def test_steady_state_allocates_nothing_large(shape):
 
     work()
     assert allocated(work) < 64 * 1024
+
+
+SENTENCES = block(
+    {"kind": "layernorm"},
+    text_cases.attention(4),
+    text_cases.attention(8, key_value_heads=2, rotary=True),
+    linear(512),
+    {"kind": "swiglu"},
+    linear(256),
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "shape"),
+    [
+        (SENTENCES, (128, 256)),
+        (text_cases.embedding(3000, 256), (128,)),
+        (text_cases.embedding(50, 256), (128,)),
+        ({"kind": "unembedding", "tokens": 3000}, (128, 256)),
+    ],
+    ids=name_of,
+)
+def test_steady_state_of_texts_allocates_nothing_large(table, shape):
+    """One activation is 512 KiB. An embedding sorts 512 numbers of tokens, 8 bytes each, with a few more arrays; heads
+    are strided views, which numpy takes through buffers of 8192 elements for each of three operands."""
+    run = make_run(build(table), shape, 4, np.float32, scratch=Scratch())
+
+    def work():
+        run.all(rows=480)
+        run.grad_weight(480, first=False)
+
+    work()
+    assert allocated(work) < 112 * 1024
 
 
 @pytest.mark.parametrize("kind", LOSSES)
@@ -109,8 +143,10 @@ def test_scratch_grows_where_more_is_wanted():
 @pytest.mark.parametrize(("table", "shape"), flat_cases(), ids=name_of)
 def test_scratch_stays_within_what_the_cost_states(table, shape):
     # Neither the first weights nor the last layer, for these have other things in their cost.
-    front = [linear(shape[-1])] if shape else []
-    model = build_model(ModelSettings((*front, table, *[linear(2)] * 2), "mean_squared_error"), shape or (1,))
+    front, given = [linear(shape[-1])] if shape else [], shape or (1,)
+    if table["kind"] == "unembedding":
+        front, given = [text_cases.embedding(table["tokens"], shape[-1])], shape[:-1]
+    model = build_model(ModelSettings((*front, table, *[linear(2)] * 2), "mean_squared_error"), given)
     for rows, tile_rows in [(1, 2), (1, 1000), (5, 2), (5, 1000)]:
         run = make_run(build(table), shape, rows, np.float32)
         run.all(tile_rows)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mpipipe
-from mpipipe.resources import facts
+from mpipipe.resources import facts, kernels
 from mpipipe.resources.calibrate import Rates
 from mpipipe.resources.cluster import Cluster, check_cluster
 
@@ -177,7 +177,10 @@ def pool(**more):
         ([{"user_api": "openmp"}], {"Build Dependencies": {"blas": {"name": "accelerate"}}}, ("accelerate", "")),
         ([], {}, ("", "")),
         (
-            [pool(filepath="scipy.libs/a.so", version="0.3.20"), pool(filepath="numpy.libs/b.so")],
+            [
+                pool(filepath="scipy.libs/a.so", version="0.3.20", architecture="Prescott"),
+                pool(filepath="numpy.libs/b.so"),
+            ],
             {},
             ("openblas 0.3.31", "Zen"),
         ),
@@ -185,6 +188,7 @@ def pool(**more):
 )
 def test_blas_and_kernel(monkeypatch, pools, config, expected):
     monkeypatch.setattr(facts, "threadpool_info", lambda: pools)
-    monkeypatch.setattr(facts, "current_kernel", lambda: pools[0].get("architecture", "") if pools else "")
+    monkeypatch.setattr(kernels, "threadpool_info", lambda: pools)
+    monkeypatch.setattr(kernels, "_library", lambda: None)
     monkeypatch.setattr(np, "show_config", lambda mode: config)
     assert facts.blas_and_kernel() == expected

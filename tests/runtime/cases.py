@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mpipipe.job import Job, ModelSettings, RunSettings, TrainSettings
 from mpipipe.layers import Array, Model, Shape, build_model
+from mpipipe.layers.embedding import Embedding
 from mpipipe.plan import Plan, StagePlan
 
 
@@ -29,7 +30,10 @@ class Case:
 
     @cached_property
     def features(self) -> Array:
-        return np.random.default_rng(7).standard_normal((self.count, *self.shape), np.float32)
+        random, shape, first = np.random.default_rng(7), (self.count, *self.shape), self.model.layers[0]
+        if isinstance(first, Embedding):
+            return random.integers(0, first.tokens, shape).astype(np.float32)
+        return random.standard_normal(shape, np.float32)
 
     @cached_property
     def targets(self) -> Array:

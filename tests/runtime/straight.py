@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 
 from mpipipe.checkpoint import pieces
-from mpipipe.layers import STATE, Array, Key, Scratch, Tree, Update, leaves, make_tree, square_sum, update_weight
+from mpipipe.layers import (
+    Array,
+    Key,
+    Scratch,
+    Tree,
+    Update,
+    is_running,
+    leaves,
+    make_tree,
+    square_sum,
+    state_names,
+    update_weight,
+)
 
 from .cases import Case
 from .harness import BLAS, some_batches
@@ -34,13 +46,16 @@ class Straight:
         self.each = list(enumerate(zip(self.model.layers, self.model.shapes, strict=False)))
         self.weights = [make_tree(layer.parameters(at), np.float32) for _, (layer, at) in self.each]
         self.gradients = [make_tree(layer.parameters(at), np.float32) for _, (layer, at) in self.each]
-        names = STATE[self.settings.optimizer]
         self.state: list[dict[str, Tree]] = [
-            {path: {name: np.zeros_like(weight) for name in names} for path, weight in leaves(tree)}
+            {
+                path: {name: np.zeros_like(weight) for name in state_names(self.settings.optimizer, path)}
+                for path, weight in leaves(tree)
+            }
             for tree in self.weights
         ]
+        self.copy = self.model.tied[1] if self.model.tied else None
         for i, (layer, _) in self.each:
-            layer.initialise(self.weights[i], Key((self.settings.seed, 0, i)))
+            layer.initialise(self.weights[i], Key((self.settings.seed, 0, 0 if i == self.copy else i)))
 
     def everything(self) -> dict[str, Array]:
         """Copies of weights and state by their place in a checkpoint."""
@@ -58,12 +73,23 @@ class Straight:
             losses.append(run.loss)
             right += run.right
             self.backward(run, len(rows), first=micro == 0)
-        squares = [math.fsum(square_sum(gradient) for _, gradient in leaves(tree)) for tree in self.gradients]
+        squares = self.squares()
         counted = self.counted(rows)
         scale = len(rows) * self.model.targets / max(1, counted)
         norm, clip = math.sqrt(math.fsum(squares)) * scale, self.settings.clip_norm
         self.update(Update(self.settings, step + 1, rate, scale * (min(1.0, clip / (norm + 1e-6)) if clip else 1.0)))
         return math.fsum(losses) / max(1, counted), right / max(1, counted), norm
+
+    def squares(self) -> list[float]:
+        """Of the gradients of each layer, once a tied weight's two are added up, which then counts once."""
+        if self.copy is not None:
+            first, last = self.gradients[0]["weight"], self.gradients[self.copy]["weight"]
+            first[...] = last[...] = first + last
+        return [
+            math.fsum(square_sum(gradient) for path, gradient in leaves(tree) if not is_running(path))
+            for i, tree in enumerate(self.gradients)
+            if i != self.copy
+        ]
 
     def counted(self, rows: Array) -> int:
         """Targets that are not ignored; samples where targets are values."""
@@ -105,7 +131,10 @@ class Straight:
         for i, _ in self.each:
             gradients = dict(leaves(self.gradients[i]))
             for path, weight in leaves(self.weights[i]):
-                update_weight(update, weight, gradients[path], self.state[i][path], Scratch())
+                if is_running(path):
+                    weight[...] = gradients[path]
+                else:
+                    update_weight(update, weight, gradients[path], self.state[i][path], Scratch())
 
     def look(self, rows: Array) -> tuple[float, int, int, Array]:
         """Loss and right predictions, added as the conductor does: micro-batches to batches, these to all; how many

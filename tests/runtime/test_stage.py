@@ -18,6 +18,7 @@ from mpipipe.runtime.stage import PART_FLOPS, Now, Stage
 
 from .cases import DEEP, block, cases, linear, make_case
 from .harness import play, train
+from .texts import gpt, text_cases
 
 
 def stages_of(case):
@@ -50,6 +51,18 @@ def test_bytes_of_stages_that_never_train(case):
         assert stage.bytes() == foretold(plan, costs) - unused
 
 
+@given(text_cases(ties=False))
+@settings(max_examples=40, deadline=None)
+def test_bytes_of_text_models_are_those_foretold(case):
+    """To the byte, but where one stage holds both copies of a tied weight: it needs no room for gradients to arrive."""
+    costs, tied = layer_costs(case.model, case.job.train), case.model.tied
+    lean, idle = forward_only(costs), replace(case, job=only_evaluating(case.job))
+    for (plan, stage), (_, evaluates) in zip(stages_of(case), stages_of(idle), strict=True):
+        both = tied is not None and plan.first == 0 and plan.last == len(costs)
+        assert foretold(plan, costs) - stage.bytes() == (2 * costs[-1].weight_bytes if both else 0)
+        assert foretold(plan, lean) - evaluates.bytes() == plan.gradients_in_flight * costs[plan.first].input_bytes
+
+
 WIDE = [
     linear(256),
     {"kind": "layernorm"},
@@ -62,14 +75,17 @@ WIDE = [
 ]
 
 
-@pytest.mark.parametrize("cuts", [(), (3,), (2, 5)])
-def test_a_realistic_share_takes_what_is_foretold_within_a_few_percent(cuts):
+@pytest.mark.parametrize(
+    ("layers", "shape", "cuts"),
+    [*((WIDE, (256,), cuts) for cuts in [(), (3,), (2, 5)]), *((gpt(64, 200), (32,), cuts) for cuts in [(2,), (3, 6)])],
+)
+def test_a_realistic_share_takes_what_is_foretold_within_a_few_percent(layers, shape, cuts):
     """Scratch included: it is measured on the one worker after two steps.
 
     A worker may take a little more than the largest layer's scratch: two runs of elements of an update, which is not
     foretold, and its blocks are as large as the largest wish for each, not for all at once.
     """
-    case = make_case(WIDE, (256,), cuts=cuts, in_flight=3, gradients=2, batch=256, micro_batch=64, count=300)
+    case = make_case(layers, shape, cuts=cuts, in_flight=3, gradients=2, batch=256, micro_batch=64, count=300)
     scratches = {plan.rank: set() for plan in case.plan.stages}
 
     def tamper(member):
