@@ -20,6 +20,9 @@ from mpipipe.launcher import launched_rank
 from mpipipe.report import show, write_json
 from mpipipe.resources import usable_threads
 
+BLAS_CHOICES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""What a user or a site may have set for other programs: a benchmark lets mpipipe choose its kernel by measuring."""
+
 
 @dataclass(frozen=True)
 class BenchRequest:
@@ -46,6 +49,8 @@ def bench(request: BenchRequest) -> int:
     if request.save and not os.access(Path(request.save).absolute().parent, os.W_OK):
         raise UserError("--save", request.save, "a file in a folder that is there and can be written")
     check_torch()
+    for name in BLAS_CHOICES:
+        os.environ.pop(name, None)
     mpirun = find_mpirun()
     flops = {model.name: step_flops(model) for model in models}  # a model that cannot be built is found before any work
     for number in (signal.SIGTERM, signal.SIGHUP):

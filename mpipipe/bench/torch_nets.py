@@ -60,6 +60,14 @@ class Attention(nn.Module):
         return self.outward(mixed.transpose(1, 2).reshape(n, context, width))
 
 
+class Contiguous(nn.Module):
+    """x in the order of its axes, which gloo wants of what it sends; in PyTorch a convolution may choose another."""
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return x.contiguous()
+
+
 class Residual(nn.Module):
     """x + f(x)."""
 
