@@ -21,6 +21,7 @@ from mpipipe.errors import DataError
 
 Stored: TypeAlias = NDArray[Any] | h5py.Dataset | Windows
 PIECE_BYTES = 4 * 2**20
+SMALL_BYTES = 512
 DENSE = 8  # a run is read whole when at least one row in this many is wanted
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, RuntimeError)
 _DAMAGE_TOO = (zlib.error, zipfile.BadZipFile, csv.Error)
@@ -54,12 +55,21 @@ def gather(stored: Stored, rows: Rows64, out: NDArray[Any]) -> None:
         stored.fill(rows, out)
     elif isinstance(stored, np.ndarray):
         with np.errstate(all="ignore"):  # a NaN on the way is refused by whoever asked, not printed as a warning
-            out[...] = np.take(stored, rows, axis=0).reshape(out.shape)
+            _take(stored, rows, out)
     elif len(rows):
         order = np.argsort(rows, kind="stable")
         with np.errstate(all="ignore"), reading(f"{stored.file.filename} {stored.name}", "an undamaged HDF5 file"):
             for places, block in _blocks(stored, rows[order]):
                 out[order[places]] = block.reshape(-1, *out.shape[1:])
+
+
+def _take(stored: NDArray[Any], rows: Rows64, out: NDArray[Any]) -> None:
+    """Large rows one by one, for they need no copy on the way; small ones together."""
+    if stored[:1].nbytes < SMALL_BYTES:
+        out[...] = np.take(stored, rows, axis=0).reshape(out.shape)
+        return
+    for place, row in enumerate(rows):
+        out[place] = stored[row].reshape(out.shape[1:])
 
 
 def _blocks(stored: h5py.Dataset, ascending: Rows64) -> Iterator[tuple[slice, NDArray[Any]]]:

@@ -19,7 +19,7 @@ from mpipipe.layers.types import Array, Scratch, Shape, size
 
 SHORT = 32
 """Lines of fewer elements than this are put together."""
-RUN_ELEMENTS = 2**20
+RUN_ELEMENTS = 2**21
 """Samples are taken together as long as their windows and results stay below this, for the cache's sake."""
 
 

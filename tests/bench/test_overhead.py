@@ -1,0 +1,33 @@
+"""What the runtime itself costs: queue, schedule and messages, with layers that do next to nothing."""
+
+import pytest
+
+from mpipipe.bench.contest import Contestant, stop_all
+from mpipipe.bench.contestants import find_mpirun, mpipipe_entries
+from mpipipe.bench.kit import write_kit
+from mpipipe.bench.models import mlp
+
+NOTHING = mlp("nothing", inputs=1, width=1, depth=2, batch=128, micro_batch=1)
+ALONE = ("LOAD", "SEND_DATA", "SEND_TARGET", "RECV_ACT", "RECV_TARGET", "F", "I", "W")
+AS_FIRST = ("LOAD", "SEND_DATA", "SEND_TARGET", "RECV_ACT", "F", "SEND_ACT", "RECV_GRAD", "I", "W")
+"""Actions of rank 0 on each micro-batch, alone and as the first of two stages."""
+ROUNDS, STEPS = 5, 20
+
+
+@pytest.mark.mpi
+def test_an_action_costs_less_than_fifty_microseconds(tmp_path, record_property):
+    """Over MPI, with two worker threads in one process and with two ranks; the best of a few rounds."""
+    write_kit(tmp_path, NOTHING)
+    alone, launched, _ = mpipipe_entries(tmp_path, 2, NOTHING.micros, find_mpirun())
+    for entry, actions in ((alone, ALONE), (launched, AS_FIRST)):
+        contestant = Contestant(entry)
+        try:
+            contestant.ready()
+            contestant.go(STEPS)
+            step_s = min(contestant.go(STEPS)[0] / STEPS for _ in range(ROUNDS))
+        finally:
+            stop_all([contestant])
+        action_us = step_s / (NOTHING.micros * len(actions)) * 1e6
+        record_property(entry.name, action_us)
+        print(f"{entry.name}: {action_us:.1f} us an action")
+        assert action_us < 50
