@@ -9,10 +9,10 @@ from mpipipe.layers import build_model
 from mpipipe.plan import Plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import human_bytes
-from mpipipe.resources import memory
+from mpipipe.resources import memory, start_peak
 from mpipipe.runtime.crew import CONDUCTOR, Crew, gradient_port, ports_of, share_of
 from mpipipe.runtime.member import Member
-from mpipipe.runtime.source import Source
+from mpipipe.runtime.source import SLOTS, Source
 from mpipipe.runtime.stage import Stage
 from mpipipe.runtime.workqueue import WorkQueue
 from mpipipe.runtime.world import World
@@ -31,12 +31,15 @@ def enlist(world: World, brief: Brief) -> Member:
     """Make this rank's stage, agree with all others, and be ready. Raises PlanError where a host lacks the memory."""
     model = build_model(brief.job.model, brief.input_shape)
     crew = Crew(world.rank, brief.plan, model, brief.job)
+    start_bytes = start_peak()
     stage, verdict = _make_stage(crew, world.host)
     verdicts = world.gather(verdict)
     world.share(lambda: _check_ready(verdicts or [], brief.plan))
     threads = crew.stage_plan.threads if crew.stage_plan else 1
     source = _make_source(crew) if world.rank == CONDUCTOR else None
-    return Member(crew, world.transport(), WorkQueue(threads), stage, source)
+    member = Member(crew, world.transport(), WorkQueue(threads), stage, source)
+    member.start_bytes = start_bytes
+    return member
 
 
 def told(world: World, brief: Brief | None) -> Brief:
@@ -87,6 +90,6 @@ def _check_ready(verdicts: list[dict[str, Any]], plan: Plan) -> bool:
 
 def _make_source(crew: Crew) -> Source:
     model, plan = crew.model, crew.plan
-    slots = min(plan.micros, plan.stages[0].in_flight, 4) + 1
+    slots = min(plan.micros, plan.stages[0].in_flight, SLOTS) + 1
     target = model.loss.target_shape(model.shapes[-1])
     return Source(slots, plan.batch, plan.micro_batch, model.shapes[0], target, model.loss.labels)

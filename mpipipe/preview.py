@@ -8,7 +8,7 @@ from mpipipe.layers import build_model, layer_costs
 from mpipipe.plan import Plan, make_plan
 from mpipipe.report import hosts_table, plan_table, plan_text, show, warn, write_json
 from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates
-from mpipipe.start import Request, fit_batch, open_samples, settings_of
+from mpipipe.start import Request, conductor_bytes, fit_batch, open_samples, settings_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def show_plan(request: PlanRequest, cluster: Cluster | None) -> int:
     samples = open_samples(job)
     job = fit_batch(job, samples)
     model = build_model(job.model, samples.data.train.shape)
-    plan: Plan = make_plan(layer_costs(model, job.train), cluster, job)
+    plan: Plan = make_plan(layer_costs(model, job.train), cluster, job, conductor_bytes(model, job.train))
     show(plan_table(plan))
     for line in plan_text(plan):
         show(line)

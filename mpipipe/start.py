@@ -1,6 +1,7 @@
 """Where a run starts: anew from a job, or from a checkpoint; and the folder in which it leaves its results."""
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,14 +14,21 @@ from mpipipe.checkpoint import (
     later_checkpoints,
     newest_good,
     open_checkpoint,
+    pieces,
 )
 from mpipipe.data import DataSet, Part, Scaling, check_finite, measure, open_data
 from mpipipe.errors import CheckpointError, DataError, JobError
 from mpipipe.fit import embeds
-from mpipipe.job import Job, job_from_text, read_job
+from mpipipe.job import Job, TrainSettings, job_from_text, read_job
 from mpipipe.layers import Array, Model, build_model, find_loss
 from mpipipe.report import RunFolder, existing_folder, latest_folder, make_folder, new_folder
-from mpipipe.runtime.source import Feed
+from mpipipe.runtime.collect import BUFFERS
+from mpipipe.runtime.crew import CONDUCTOR
+from mpipipe.runtime.slots import DTYPE
+from mpipipe.runtime.source import SLOTS, Feed
+
+PICTURE_BYTES = 40 * 2**20
+"""What the library takes that draws the picture of a run, at its end."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,16 @@ def with_kernel(start: Start, kernel: str) -> Start:
     used = kernel or "what they were started with"
     notice = f"the job wants the BLAS kernel {train.kernel}, but not all ranks can use it; they use {used}"
     return replace(start, notices=(*start.notices, f"{notice}: results may differ in the last bits"))
+
+
+def conductor_bytes(model: Model, train: TrainSettings) -> dict[int, int]:
+    """By rank, what training takes besides the stages: rank 0 has samples and targets on their way, two pieces of a
+    checkpoint on theirs, and at the end the library that draws the picture."""
+    item, shape = DTYPE.itemsize, model.shapes[-1]
+    target_bytes = math.prod(model.loss.target_shape(shape)) * (8 if model.loss.labels else item)
+    samples = (SLOTS + 1) * train.micro_batch * math.prod(model.shapes[0]) * item + train.batch * target_bytes
+    largest = max(math.prod(piece.shape) for piece in pieces(model, train.optimizer))
+    return {CONDUCTOR: samples + BUFFERS * largest * item + PICTURE_BYTES}
 
 
 def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:

@@ -15,7 +15,8 @@ from mpipipe.layers import learning_rate
 from mpipipe.records import to_plain
 from mpipipe.report import MetricsRow, Moment, RunFolder, human_bytes, human_seconds, open_log, progress
 from mpipipe.resources import Cluster
-from mpipipe.runtime.conduct import Conductor, StepResult
+from mpipipe.runtime.conduct import Conductor
+from mpipipe.runtime.result import StepResult
 from mpipipe.runtime.signals import Signals
 from mpipipe.start import Samples
 
@@ -65,6 +66,7 @@ class Steps:
         self.position = run.position
         self.row: MetricsRow | None = None
         self.samples_done = 0
+        self.peak_bytes: tuple[int, ...] = ()
         self.train_s = 0.0
         self.pause_owed = ""
         self.validated: tuple[float | None, float | None] = (None, None)
@@ -102,6 +104,7 @@ class Steps:
         after = Position(step + 1, batch.epoch + 1, 0) if ends_epoch else self._within(batch, step)
         self.position = after
         self.samples_done += len(batch.rows)
+        self.peak_bytes = result.peak_bytes
         self.train_s += result.seconds
         self.note_pause(result)
         validated = self.validate() if self.validation_due(ends_epoch) else (None, None)

@@ -20,12 +20,14 @@ from mpipipe.layers import build_model, layer_costs
 from mpipipe.plan import make_plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import (
+    Memory,
     Summary,
     bits,
     bits_text,
     draw_loss,
     hosts_table,
     human_seconds,
+    memory_text,
     of_tokens,
     plan_table,
     plan_text,
@@ -36,8 +38,9 @@ from mpipipe.report import (
     write_json,
     write_text,
 )
-from mpipipe.resources import Cluster
+from mpipipe.resources import Cluster, peak_since
 from mpipipe.runtime.conduct import Conductor
+from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.signals import Signals
 from mpipipe.runtime.weights import hand_out
@@ -47,6 +50,7 @@ from mpipipe.start import (
     Samples,
     Start,
     check_position,
+    conductor_bytes,
     find_start,
     fit_batch,
     open_folder,
@@ -121,7 +125,7 @@ class Lead:
             compare_models(self.stored.shapes, model, str(self.stored.path))
             check_position(start_position(self.stored), samples, job.data.path)
         job = fit_batch(job, samples)
-        plan = make_plan(layer_costs(model, job.train), cluster, job)
+        plan = make_plan(layer_costs(model, job.train), cluster, job, conductor_bytes(model, job.train))
         show(plan_table(plan), quiet)
         for line in plan_text(plan):
             show(line, quiet)
@@ -163,6 +167,7 @@ def _leave(run: Run, steps: Steps) -> None:
     if steps.row is None:
         show(f"nothing is left to train: step {steps.position.step} of {run.total_steps} was reached before", run.quiet)
         return
+    draw_loss(read_metrics(run.folder.metrics), run.folder.picture)
     row, seconds, plan = steps.row, time.monotonic() - steps.began, run.brief.plan
     loss, accuracy = steps.validated
     speed = steps.samples_done / steps.train_s if steps.train_s else None
@@ -184,11 +189,19 @@ def _leave(run: Run, steps: Steps) -> None:
         bubble=row.bubble,
         checkpoint=steps.newest.name if steps.newest else None,
         stopped=steps.stopped,
+        memory=_memory(run, steps),
     )
     write_json(run.folder.summary, summary)
-    draw_loss(read_metrics(run.folder.metrics), run.folder.picture)
     for line in _closing(run, summary, seconds):
         show(line)
+
+
+def _memory(run: Run, steps: Steps) -> tuple[Memory, ...]:
+    """What each rank took, of what was planned; rank 0 up to now, the others up to the last step."""
+    member = steps.conductor.member
+    taken = dict(zip((stage.rank for stage in run.brief.plan.stages), steps.peak_bytes, strict=True))
+    taken[CONDUCTOR] = peak_since(member.start_bytes)
+    return tuple(Memory(stage.rank, stage.bytes, taken[stage.rank]) for stage in run.brief.plan.stages)
 
 
 def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
@@ -202,6 +215,7 @@ def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
         lines.append(f"accuracy {held}: {summary.validation_accuracy:.2%}{bits_text(data, summary.validation_bits)}")
     elif summary.validation_loss is not None:
         lines.append(f"loss {held}: {summary.validation_loss:.6g}")
+    lines.append(memory_text(summary.memory))
     if summary.stopped != "finished":
         lines.append(f"stopped before the end; go on with: python -m mpipipe train --resume --out {run.folder.path}")
     return [*lines, f"results are in {run.folder.path}"]

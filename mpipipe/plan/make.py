@@ -1,12 +1,13 @@
 """Making the Plan: every way that the job leaves open is searched, its step simulated, the best one kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn
 
 from mpipipe.errors import PlanError
 from mpipipe.job import Job
 from mpipipe.layers import LayerCost
+from mpipipe.plan.candidate import MEMORY, Candidate, raise_short, shortages
 from mpipipe.plan.partition import Kinds, LimitRule, Search, assign_ranks, group_hosts, partition
 from mpipipe.plan.predict import (
     Limits,
@@ -27,17 +28,6 @@ CLOSE = 1.005
 """A candidate must be this much faster to win over one that stands before it."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One way to run the job, with its simulated step."""
-
-    schedule: str
-    stages: tuple[tuple[Host, int, int], ...]
-    limits: tuple[Limits, ...]
-    step_s: float
-    bubble: float
-
-
 def make_plan(
     costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
 ) -> Plan:
@@ -50,8 +40,23 @@ def make_plan(
         replace(host, available_bytes=host.available_bytes - (reserved or {}).get(host.rank, 0))
         for host in cluster.hosts
     ]
-    chosen, notes = _choose(totals, hosts, job)
-    return _to_plan(chosen, totals, hosts, job, notes)
+    try:
+        chosen, notes = _choose(totals, hosts, job)
+    except PlanError as error:
+        if error.where != MEMORY:
+            raise
+        aside = [f"rank {rank} sets aside {size:,} bytes for other things" for rank, size in (reserved or {}).items()]
+        raise PlanError(error.where, "; ".join([error.found, *aside]), error.needed, error.remedy) from error
+    return _with_reserved(_to_plan(chosen, totals, hosts, job, notes), reserved or {})
+
+
+def _with_reserved(plan: Plan, reserved: Mapping[int, int]) -> Plan:
+    """The plan with what is reserved as part of what each rank takes of what it has."""
+    stages = (
+        replace(stage, bytes=stage.bytes + more, available_bytes=stage.available_bytes + more)
+        for stage, more in ((stage, reserved.get(stage.rank, 0)) for stage in plan.stages)
+    )
+    return replace(plan, stages=tuple(stages))
 
 
 def _choose(totals: Totals, hosts: Sequence[Host], job: Job) -> tuple[Candidate, list[str]]:
@@ -97,9 +102,9 @@ def _by_hand(totals: Totals, hosts: Sequence[Host], job: Job) -> list[Candidate]
         raise PlanError("plan.cuts", f"{len(hosts)} ranks were started", needed, "start more or cut less")
     stages = [(rank, edges[rank], edges[rank + 1]) for rank in range(len(edges) - 1)]
     made = [_candidate(totals, hosts, stages, schedule, rule, job) for schedule, rule in _rules(job)]
-    fits = [candidate for candidate in made if not _shortages(totals, candidate)]
+    fits = [candidate for candidate in made if not shortages(totals, candidate)]
     if not fits:
-        _raise_short(totals, made)
+        raise_short(totals, made)
     return fits
 
 
@@ -217,31 +222,4 @@ def _refuse(totals: Totals, hosts: Sequence[Host], kinds: Kinds, job: Job, stage
         cuts = partition(totals, boundless, stages, rule)
         assert cuts is not None
         made.append(_candidate(totals, hosts, assign_ranks(cuts, kinds), schedule, rule, job))
-    _raise_short(totals, made, fits)
-
-
-def _shortages(totals: Totals, candidate: Candidate) -> list[tuple[int, int, int]]:
-    """(stage, bytes needed, bytes short) of every stage that does not fit."""
-    short = []
-    for s, ((host, first, last), limits) in enumerate(zip(candidate.stages, candidate.limits, strict=True)):
-        needed = stage_bytes(totals, first, last, limits, host.threads)
-        if needed > host.available_bytes:
-            short.append((s, needed, needed - host.available_bytes))
-    return short
-
-
-def _raise_short(totals: Totals, candidates: Sequence[Candidate], fits: int = 0) -> NoReturn:
-    """Of the candidate that is short by the fewest bytes."""
-    candidate = min(candidates, key=lambda one: sum(short for _, _, short in _shortages(totals, one)))
-    shortages = _shortages(totals, candidate)
-    lines = []
-    for s, needed, short in shortages:
-        host, first, last = candidate.stages[s]
-        lines.append(
-            f"host {host.name} (rank {host.rank}) is short by {short:,} bytes: layers {totals.costs[first].name} to "
-            f"{totals.costs[last - 1].name} take {needed:,} bytes, {max(0, host.available_bytes):,} are available"
-        )
-    found = "; ".join(lines) or "the layers fit no order of the hosts"
-    others = "a smaller train.micro_batch, more ranks, plan.schedule=1f1b, train.optimizer=sgd, or more memory"
-    remedy = f"help: plan.ranks={fits} fits; or {others}" if fits else f"help: {others}"
-    raise PlanError("plan", found, "every stage within its host's memory", remedy)
+    raise_short(totals, made, fits)

@@ -15,7 +15,7 @@ from mpipipe.report.picture import draw_loss
 from mpipipe.report.progress import Moment, Progress, progress
 from mpipipe.report.replace import replacing
 from mpipipe.report.show import show, standard_output, terminal_columns, warn
-from mpipipe.report.summary import Summary
+from mpipipe.report.summary import Memory, Summary, memory_text
 from mpipipe.report.tables import hosts_table, plan_table, plan_text
 from mpipipe.report.texts import bits, bits_text, of_tokens
 from mpipipe.report.units import human_bytes, human_flops, human_rate, human_seconds, plural
@@ -26,7 +26,9 @@ __all__ = [
     "Moment",
     "Progress",
     "RunFolder",
+    "Memory",
     "Summary",
+    "memory_text",
     "bits",
     "bits_text",
     "draw_loss",

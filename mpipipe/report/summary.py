@@ -1,8 +1,28 @@
 """What came of a run, in one record: summary.json."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mpipipe.report.units import human_bytes
+
 STOPPED = ("finished", "interrupted", "stop_after")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a rank was planned to take, and took at the most."""
+
+    rank: int
+    planned_bytes: int
+    peak_bytes: int
+
+
+def memory_text(memory: Sequence[Memory]) -> str:
+    """One line: the rank that took the most of what was planned for it."""
+    worst = max(memory, key=lambda one: one.peak_bytes / one.planned_bytes)
+    share = worst.peak_bytes / worst.planned_bytes
+    taken, planned = human_bytes(worst.peak_bytes), human_bytes(worst.planned_bytes)
+    return f"memory at the peak: {taken} of {planned} planned ({share:.0%}) on rank {worst.rank}, no more on any other"
 
 
 @dataclass(frozen=True)
@@ -11,7 +31,8 @@ class Summary:
 
     `steps`, `epochs` and `samples` count from the start of training, before any resume; `seconds` and `samples_per_s`
     are those of this run. Accuracies and the bubble are fractions. `checkpoint` is the newest one's name; `stopped`
-    says why the run ended, one of STOPPED. `validation_bits` is the loss of a text in bits per character or byte.
+    says why the run ended, one of STOPPED. `validation_bits` is the loss of a text in bits per character or byte;
+    `memory` has an entry for each stage's rank.
     """
 
     job: str
@@ -31,3 +52,4 @@ class Summary:
     checkpoint: str | None
     stopped: str
     validation_bits: float | None = None
+    memory: tuple[Memory, ...] = ()

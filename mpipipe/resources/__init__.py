@@ -12,6 +12,7 @@ from mpipipe.resources.cluster import (
 )
 from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
+from mpipipe.resources.peak import peak_since, start_peak
 
 __all__ = [
     "Cluster",
@@ -28,7 +29,9 @@ __all__ = [
     "load_cluster",
     "measure_rates",
     "memory",
+    "peak_since",
     "save_cluster",
+    "start_peak",
     "usable_threads",
     "use_kernel",
 ]

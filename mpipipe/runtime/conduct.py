@@ -6,7 +6,6 @@ Rank 0 is a member like any other and may hold any stage or none; conducting is 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.member import Interruption, Member
 from mpipipe.runtime.messages import Tag, wait_all
 from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, report_array, unpack_report
+from mpipipe.runtime.result import StepResult, sum_up
 from mpipipe.runtime.source import Feed
 
 
@@ -29,21 +29,6 @@ class DivergedError(Interruption):
     def __init__(self, micro: int) -> None:
         super().__init__(f"micro-batch {micro}")
         self.micro = micro
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """One batch, summed up: mean loss and accuracy over the targets that count, the gradients' global norm before
-    clipping, seconds by rank 0's clock, busy fraction of each rank's workers, the bubble, the longest pause for a
-    checkpoint."""
-
-    loss: float
-    accuracy: float
-    norm: float
-    seconds: float
-    busy: tuple[tuple[int, float], ...]
-    bubble: float
-    pause_s: float
 
 
 class Conductor:
@@ -83,7 +68,7 @@ class Conductor:
         norm = self._norm(reports, step) * scale
         self._tell_norm(norm, scale)
         self.member.update(order, norm, scale)
-        return self._sum_up(reports, counted, norm, time.perf_counter() - began)
+        return sum_up(reports, self.stages, counted, norm, time.perf_counter() - began)
 
     def evaluate(self, rows: Array, feed: Feed) -> tuple[float, int, int]:
         """Over the rows: the sum of losses, how many predictions were right, and of how many targets that count."""
@@ -159,16 +144,6 @@ class Conductor:
         ranks = [stage.rank for stage in self.stages if stage.rank != CONDUCTOR]
         requests = [self.transport.send(array, rank, Tag.NORM.of(0)) for rank in ranks]
         self.member.wait(requests, "sending the gradients' norm")
-
-    def _sum_up(self, reports: list[Report], counted: int, norm: float, seconds: float) -> StepResult:
-        pairs = list(zip(reports, self.stages, strict=True))
-        busy = tuple((stage.rank, min(1.0, report.busy_s / seconds / stage.threads)) for report, stage in pairs)
-        threads = sum(stage.threads for stage in self.stages)
-        bubble = max(0.0, 1 - sum(report.busy_s for report in reports) / (threads * seconds))
-        pause_s = max(report.pause_s for report in reports)
-        loss, right = reports[-1].loss, reports[-1].right
-        of = max(1, counted)
-        return StepResult(loss / of, right / of, norm, seconds, tuple(sorted(busy)), bubble, pause_s)
 
     # ---- orders -------------------------------------------------------------------------------------------------
 

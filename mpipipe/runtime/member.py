@@ -14,6 +14,7 @@ import numpy as np
 from mpipipe.checkpoint import pieces
 from mpipipe.errors import MpipipeError
 from mpipipe.layers import Update
+from mpipipe.resources import peak_since
 from mpipipe.runtime.crew import CONDUCTOR, Crew
 from mpipipe.runtime.execute import execute
 from mpipipe.runtime.generating import Generating
@@ -22,6 +23,7 @@ from mpipipe.runtime.orders import HEAD_SIZE, ORDER_SIZE, Order, What, report_ar
 from mpipipe.runtime.programs import Programs
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import NonFiniteLossError, Now, Stage
+from mpipipe.runtime.tied import Tied
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
 from mpipipe.schedule import Kind
 
@@ -55,6 +57,7 @@ class Member:
         self.generating: Generating | None = None
         self.saving: list[Any] = []
         self.busy_before, self.pause_s = 0.0, 0.0
+        self.start_bytes = 0
         self.order_array = np.zeros(ORDER_SIZE)
         self.early_order: Order | None = None
         self.order_request = None if crew.rank == CONDUCTOR else self._expect_order()
@@ -140,21 +143,20 @@ class Member:
             raise ActionError(f"{where}, action {action}") from error.__cause__
         if self.stage is not None and order.what == What.TRAIN:
             self.finish_saving()  # a checkpoint under way takes the weights as they are: update must not come before
-            self._join_tied(self.stage)
+            self._join_tied(self.stage.tied)
             self._run_all(self.stage.norm_tasks(self.report[HEAD_SIZE:]))
         return -1
 
-    def _join_tied(self, stage: Stage) -> None:
+    def _join_tied(self, tied: Tied | None) -> None:
         """Exchange the gradients of a weight that two stages share, and add them up."""
         ranks = self.crew.tied_ranks
-        if not stage.tied or ranks is None:
+        if tied is None or ranks is None:
             return
-        if len(stage.tied) == 1:
-            peer, mine = ranks[self.crew.rank == ranks[0]], stage.tied_gradient(stage.tied[0])
-            tag = Tag.TIED.of(0)
-            both = [self.transport.receive(stage.twin, peer, tag), self.transport.send(mine, peer, tag)]
+        if tied.is_apart:
+            peer, tag = ranks[self.crew.rank == ranks[0]], Tag.TIED.of(0)
+            both = [self.transport.receive(tied.twin, peer, tag), self.transport.send(tied.gradients[0], peer, tag)]
             self.wait(both, "exchanging the gradient of the tied weight")
-        stage.join_tied()
+        tied.join()
 
     def send_report(self, trouble: int) -> None:
         """Tell rank 0 how the batch went; idle ranks have nothing to tell."""
@@ -162,7 +164,7 @@ class Member:
             return
         loss, right = math.fsum(self.stage.losses), sum(self.stage.right)  # Python 3.12 changed what sum() rounds
         busy_s, self.busy_before = self.work.busy_s - self.busy_before, self.work.busy_s
-        self.report[:HEAD_SIZE] = (trouble, loss, right, busy_s, self.pause_s)
+        self.report[:HEAD_SIZE] = (trouble, loss, right, busy_s, self.pause_s, peak_since(self.start_bytes))
         self.pause_s = 0.0
         request = self.transport.send(self.report, CONDUCTOR, Tag.REPORT.of(0))
         if self.crew.rank != CONDUCTOR:
@@ -237,7 +239,7 @@ class Member:
         """Report the first layer of this stage whose output for a micro-batch is not finite, plus 1; 0 if none."""
         if self.stage is not None:
             bad = self.stage.first_bad_layer(micro)
-            self.report[:HEAD_SIZE] = (0 if bad is None else bad + 1, 0, 0, 0, 0)
+            self.report[:HEAD_SIZE] = (0 if bad is None else bad + 1, 0, 0, 0, 0, 0)
             request = self.transport.send(self.report, CONDUCTOR, Tag.REPORT.of(1))
             if self.crew.rank != CONDUCTOR:
                 self.wait([request], "sending a diagnosis")

@@ -29,6 +29,7 @@ from mpipipe.layers import (
     update_weight,
 )
 from mpipipe.runtime.slots import DTYPE, GradientSlot, Slot, make_gradient_slot, make_slot
+from mpipipe.runtime.tied import make_tied
 from mpipipe.runtime.workqueue import Task
 
 PART_FLOPS = 1e8
@@ -91,8 +92,7 @@ class Stage:
         self.slots = [make_slot(self.layers, self.shapes, rows, loss) for _ in range(share.in_flight)]
         held = share.gradients if trains else 0
         self.gradient_slots = [make_gradient_slot(self.layers, self.shapes, rows) for _ in range(held)]
-        self.tied = [i for i in share.model.tied or () if share.first <= i < share.last] if trains else []
-        self.twin = self._make_twin()
+        self.tied = make_tied(share.model, share.first, self.gradients)
         self.views: dict[tuple[int, int], Slot] = {}
         self.gradient_views: dict[tuple[int, int], GradientSlot] = {}
         self.parts = self._group_tiles()
@@ -102,25 +102,6 @@ class Stage:
 
     def _each(self) -> list[tuple[Layer, tuple[int, ...]]]:
         return list(zip(self.layers, self.shapes, strict=False))
-
-    def _make_twin(self) -> Array:
-        """Where the gradient of a tied weight's other copy arrives, if another stage holds that."""
-        shape = self.tied_gradient(self.tied[0]).shape if len(self.tied) == 1 else (0,)
-        return touched(shape, DTYPE)
-
-    def tied_gradient(self, layer: int) -> Array:
-        """The gradient of the tied weight of an embedding or an unembedding (by its number in the model)."""
-        gradient: Array = self.gradients[layer - self.share.first]["weight"]
-        return gradient
-
-    def join_tied(self) -> None:
-        """Give every copy of the tied weight that is here the sum of both copies' gradients: of two terms, so that the
-        order does not matter."""
-        here = [self.tied_gradient(layer) for layer in self.tied]
-        other = here[1] if len(here) == 2 else self.twin
-        np.add(here[0], other, out=here[0])
-        if len(here) == 2:
-            np.copyto(other, here[0])
 
     def _group_tiles(self) -> list[list[tuple[int, Tile]]]:
         groups: list[list[tuple[int, Tile]]] = []
@@ -143,7 +124,11 @@ class Stage:
         flat += [array for slot in self.gradient_slots for array in slot.grads]
         trees += [tree for slot in self.slots for tree in (*slot.saved, slot.loss_saved)]
         trees += [tree for slot in self.gradient_slots for tree in slot.held]
-        return sum(map(tree_bytes, trees)) + sum(array.nbytes for array in flat) + self.twin.nbytes
+        return (
+            sum(map(tree_bytes, trees))
+            + sum(array.nbytes for array in flat)
+            + (self.tied.twin.nbytes if self.tied else 0)
+        )
 
     def initialise(self, layer: int) -> None:
         """Draw the weights of one layer (by its number in the model) from (seed, layer); tied ones are drawn alike."""

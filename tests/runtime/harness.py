@@ -20,11 +20,12 @@ from mpipipe.data import Batch, batches, steps_per_epoch
 from mpipipe.errors import UserError
 from mpipipe.layers import Array
 from mpipipe.runtime import stage as stage_module
-from mpipipe.runtime.conduct import Conductor, StepResult
+from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR, Crew, share_of
 from mpipipe.runtime.local import LocalTransport, Mailbox
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Transport
+from mpipipe.runtime.result import StepResult
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import Stage

@@ -1,0 +1,41 @@
+"""A weight that two layers share, the embedding's and the unembedding's: the copies of it that one stage holds.
+
+Before each update, both copies get the sum of both gradients: of two terms, so that the order does not matter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpipipe.layers import Array, Model, Tree, touched
+
+
+@dataclass(frozen=True)
+class Tied:
+    """Gradients of one copy, or of both. `twin` is where that of the other copy arrives, if another stage has it."""
+
+    gradients: tuple[Array, ...]
+    twin: Array
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the other copy is on another stage."""
+        return len(self.gradients) == 1
+
+    def join(self) -> None:
+        """Give every copy that is here the sum."""
+        here = self.gradients[0]
+        other = self.twin if self.is_apart else self.gradients[1]
+        np.add(here, other, out=here)
+        if not self.is_apart:
+            np.copyto(other, here)
+
+
+def make_tied(model: Model, first: int, gradients: Sequence[Tree]) -> Tied | None:
+    """Of the stage with layers `first` and on, which have these gradients; None where it holds no copy."""
+    held = [layer - first for layer in model.tied or () if first <= layer < first + len(gradients)]
+    mine = tuple(gradients[layer]["weight"] for layer in held if gradients[layer])
+    if not mine:
+        return None
+    return Tied(mine, touched(mine[0].shape if len(mine) == 1 else (0,), mine[0].dtype))
