@@ -114,12 +114,12 @@ def with_kernel(start: Start, kernel: str) -> Start:
 
 def conductor_bytes(model: Model, train: TrainSettings) -> dict[int, int]:
     """By rank, what training takes besides the stages: rank 0 has samples and targets on their way, two pieces of a
-    checkpoint on theirs, and at the end the library that draws the picture."""
+    checkpoint on theirs or, at the end, the library that draws the picture."""
     item, shape = DTYPE.itemsize, model.shapes[-1]
     target_bytes = math.prod(model.loss.target_shape(shape)) * (8 if model.loss.labels else item)
     samples = (SLOTS + 1) * train.micro_batch * math.prod(model.shapes[0]) * item + train.batch * target_bytes
     largest = max(math.prod(piece.shape) for piece in pieces(model, train.optimizer))
-    return {CONDUCTOR: samples + BUFFERS * largest * item + PICTURE_BYTES}
+    return {CONDUCTOR: samples + max(BUFFERS * largest * item, PICTURE_BYTES)}
 
 
 def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:

@@ -80,12 +80,14 @@ class MaxPool(_Pool):
             dx.fill(0)
         for out, place in windows.spans():
             win, part = wins[out], parts[out]
-            np.multiply(left[out], np.equal(x[place], y[out], out=win), out=part)
-            np.subtract(left[out], part, out=left[out])
             if tiling:
+                _pixels(part)[...] = _pixels(x)[place]
+                np.multiply(left, np.equal(part, y, out=win), out=part)
                 _pixels(dx)[place] = _pixels(part)
             else:
+                np.multiply(left[out], np.equal(x[place], y[out], out=win), out=part)
                 np.add(dx[place], part, out=dx[place])
+            np.subtract(left[out], part, out=left[out])
 
 
 @dataclass(frozen=True)
@@ -147,5 +149,5 @@ class GlobalAvgPool(Weightless):
 
 
 def _pixels(image: Array) -> Array:
-    """All channels of a place as one item, which is copied in one piece."""
+    """All channels of a place as one item, which numpy copies in one piece: much faster than a short row."""
     return image.view(np.dtype((np.void, image.itemsize * image.shape[-1])))

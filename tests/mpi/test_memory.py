@@ -62,6 +62,12 @@ heads = 4
 kind = "unembedding"
 tokens = 256
 """
+TRAIN = """
+[train]
+steps = 3
+batch = 48
+micro_batch = 16
+"""
 SHAPES = {"dense": (DENSE, (1500,)), "pictures": (PICTURES, (28, 28, 3)), "texts": (TEXTS, (128,))}
 
 
@@ -73,9 +79,7 @@ def test_the_peak_is_what_was_foretold(tmp_path, name, ranks):
     x = random.integers(0, 256, (64, *shape)) if text else random.standard_normal((64, *shape), np.float32)
     np.savez(tmp_path / "data.npz", x=x, y=random.integers(0, 10, (64, *shape) if text else 64))
     job = tmp_path / "job.toml"
-    job.write_text(
-        f"{layers}\n[data]\npath = '{tmp_path / 'data.npz'}'\n[train]\nsteps = 3\nbatch = 48\nmicro_batch = 16\n"
-    )
+    job.write_text(f"{layers}\n[data]\npath = '{tmp_path / 'data.npz'}'\n{TRAIN}")
     ended = run(ranks, "train", str(job), "--out", str(tmp_path / "run"), *settings(run_threads=1))
     assert ended.status == 0, ended.err
     memory = json.loads((tmp_path / "run" / "summary.json").read_text())["memory"]
