@@ -77,15 +77,13 @@ Signals to train: INT and TERM end it at once; USR1 (which mpirun passes on) sav
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 from docopt import DocoptExit, docopt
 
 import mpipipe
-from mpipipe.errors import InterruptedRunError, MpipipeError, UserError
+from mpipipe.arguments import Arguments, decimal, number, request_of
+from mpipipe.errors import InterruptedRunError, MpipipeError
 from mpipipe.launcher import launched_rank
-
-Arguments = dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,7 +130,7 @@ def _train(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
     from mpipipe.train import train
 
-    request = _request(arguments)
+    request = request_of(arguments)
     return run_ranks(lambda world, signals: train(world, request, signals))
 
 
@@ -140,7 +138,7 @@ def _evaluate(arguments: Arguments) -> int:
     from mpipipe.evaluate import evaluate
     from mpipipe.guard import run_ranks
 
-    request = _request(arguments)
+    request = request_of(arguments)
     return run_ranks(lambda world, signals: evaluate(world, request))
 
 
@@ -148,7 +146,7 @@ def _predict(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
     from mpipipe.predict import predict
 
-    request = _request(arguments)
+    request = request_of(arguments)
     return run_ranks(lambda world, signals: predict(world, request, arguments["INPUT"]))
 
 
@@ -157,10 +155,10 @@ def _generate(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
     from mpipipe.layers import Sampling
 
-    count, top_k, seed = (_number(arguments, key) or 0 for key in ("--count", "--top-k", "--seed"))
-    sampling = Sampling(_decimal(arguments, "--temperature"), top_k, _decimal(arguments, "--top-p"))
+    count, top_k, seed = (number(arguments, key) or 0 for key in ("--count", "--top-k", "--seed"))
+    sampling = Sampling(decimal(arguments, "--temperature"), top_k, decimal(arguments, "--top-p"))
     wish = check_wish(Wish(arguments["PROMPT"], count, sampling, seed))
-    request = _request(arguments)
+    request = request_of(arguments)
     return run_ranks(lambda world, signals: generate(world, request, wish))
 
 
@@ -168,7 +166,7 @@ def _probe(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
     from mpipipe.probe import probe
 
-    threads = _number(arguments, "--threads") or 0
+    threads = number(arguments, "--threads") or 0
     return run_ranks(lambda world, signals: probe(world, threads, arguments["--save"], arguments["--quiet"]))
 
 
@@ -177,7 +175,7 @@ def _plan(arguments: Arguments) -> int:
     from mpipipe.preview import PlanRequest, show_plan
     from mpipipe.probe import probe_and_plan
 
-    request = PlanRequest(_request(arguments), arguments["--cluster"], arguments["--save"])
+    request = PlanRequest(request_of(arguments), arguments["--cluster"], arguments["--save"])
     if request.cluster is None and launched_rank() is not None:
         return run_ranks(lambda world, signals: probe_and_plan(world, request))
     return 0 if launched_rank() else show_plan(request, None)
@@ -199,7 +197,7 @@ def _schedule(arguments: Arguments) -> int:
 
     if launched_rank():
         return 0
-    stages, micros, in_flight = (_number(arguments, key) or 0 for key in ("--stages", "--micros", "--in-flight"))
+    stages, micros, in_flight = (number(arguments, key) or 0 for key in ("--stages", "--micros", "--in-flight"))
     return show_schedule(arguments["--name"], stages, micros, in_flight, arguments["--svg"])
 
 
@@ -209,9 +207,9 @@ def _bench(arguments: Arguments) -> int:
     return bench(
         BenchRequest(
             models=tuple(arguments["MODEL"]),
-            ranks=_number(arguments, "--ranks"),
-            rounds=_number(arguments, "--rounds") or 0,
-            steps=_number(arguments, "--steps"),
+            ranks=number(arguments, "--ranks"),
+            rounds=number(arguments, "--rounds") or 0,
+            steps=number(arguments, "--steps"),
             save=arguments["--save"],
             quiet=arguments["--quiet"],
         )
@@ -229,43 +227,3 @@ COMMANDS = {
     "schedule": _schedule,
     "bench": _bench,
 }
-
-
-def _request(arguments: Arguments) -> Any:
-    from mpipipe.start import Request
-
-    job, checkpoint = arguments["JOB"], arguments["CHECKPOINT"]
-    if arguments["train"] and not arguments["--resume"] and checkpoint:
-        raise UserError("train", f"a second argument, {checkpoint}", "JOB only", "to go on from it, add --resume")
-    if arguments["train"] and not arguments["--resume"] and job and job.endswith(".h5"):
-        raise UserError("train", f"a checkpoint, {job}", "a job", "to go on from it, add --resume")
-    if arguments["train"] and arguments["--resume"] and job and checkpoint is None and job.endswith(".h5"):
-        job, checkpoint = None, job
-    if arguments["--out"] == "":
-        raise UserError("--out", "an empty name", "a folder")
-    return Request(
-        job=job,
-        sets=tuple(arguments["--set"]),
-        data=arguments["--data"],
-        out=arguments["--out"],
-        threads=_number(arguments, "--threads"),
-        resume=arguments["--resume"],
-        checkpoint=checkpoint,
-        quiet=arguments["--quiet"],
-    )
-
-
-def _number(arguments: Arguments, option: str) -> int | None:
-    text = arguments[option]
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise UserError(option, f"'{text}'", "a whole number from 0 to 999999999")
-    return int(text)
-
-
-def _decimal(arguments: Arguments, option: str) -> float:
-    try:
-        return float(arguments[option])
-    except ValueError:
-        raise UserError(option, f"'{arguments[option]}'", "a number") from None

@@ -5,7 +5,6 @@ import time
 
 from mpipipe.bench.contest import Contestant, Entry, stop_all
 from mpipipe.bench.models import mlp
-from mpipipe.layers import KINDS
 
 TINY = mlp("tiny", inputs=10, width=16, depth=3, batch=32, micro_batch=8)
 HONEST = """
@@ -53,9 +52,4 @@ def kinds_of(tables):
     return {kind for table in tables for kind in (table["kind"], *kinds_of(table.get("layers", ())))}
 
 
-def unknown_kinds(model):
-    """Layers of a model that this mpipipe does not have."""
-    return kinds_of(model.job.model.layers) - set(KINDS)
-
-
-__all__ = ["TINY", "Started", "entry", "honest", "timed", "unknown_kinds"]
+__all__ = ["TINY", "Started", "entry", "honest", "timed"]
