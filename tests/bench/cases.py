@@ -48,8 +48,4 @@ def timed(entry, *round_s):
     return one
 
 
-def kinds_of(tables):
-    return {kind for table in tables for kind in (table["kind"], *kinds_of(table.get("layers", ())))}
-
-
 __all__ = ["TINY", "Started", "entry", "honest", "timed"]
