@@ -24,14 +24,15 @@ mpirun -n "$ranks" python -m mpipipe train "$@"
 for argument; do
     if [ "$argument" = --quiet ]; then exit; fi
 done
-me=$(printf %q "$0")
+me=$(printf %q "$0") python=$(printf %q "$VENV/bin/python")
+same=$(printf ' %q' "$@")
 cat <<END
 
 What to try next:
-  RANKS=9 $me
+  RANKS=9 $me${*:+$same}
       the same on nine ranks: the same weights, bit for bit
-  $(printf %q "$VENV/bin/python") -m mpipipe inspect FILE
+  $python -m mpipipe inspect FILE
       what is in a checkpoint; FILE is the one saved above
-  $me fashion --data FOLDER
-      clothes instead of digits; FOLDER holds the four files of Fashion-MNIST
+  $python -m mpipipe generate FILE "In the beginning"
+      what it goes on to write, if it was trained on a text
 END

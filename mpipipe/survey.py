@@ -4,9 +4,10 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mpipipe.job import Job
+from mpipipe.job import KERNELS, Job
 from mpipipe.records import from_plain, to_plain
 from mpipipe.resources import (
+    KERNEL_VARIABLE,
     Cluster,
     Host,
     Place,
@@ -19,6 +20,7 @@ from mpipipe.resources import (
     use_kernel,
 )
 from mpipipe.runtime.world import World
+from mpipipe.start import Start
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,19 @@ def versions_notices(world: World, cluster: Cluster | None) -> list[str]:
     """Notices on unlike kernels, on rank 0. All ranks end where mpipipe or MPI differ."""
     notices: list[str] = world.share(lambda: check_versions(cluster) if cluster else [])
     return notices
+
+
+def with_kernel(start: Start, kernel: str) -> Start:
+    """The same start, its job naming the kernel that was chosen, so that a resumed run keeps it."""
+    train = start.job.train
+    if train.kernel in ("auto", kernel):
+        named = kernel if kernel in KERNELS else "auto"
+        return replace(start, job=replace(start.job, train=replace(train, kernel=named)))
+    used = kernel or "what they were started with"
+    is_set = KERNEL_VARIABLE in os.environ
+    why = f"{KERNEL_VARIABLE} is set in the environment" if is_set else "not all ranks can use it"
+    notice = f"the job wants the BLAS kernel {train.kernel}, but {why}; they use {used}"
+    return replace(start, notices=(*start.notices, f"{notice}: results may differ in the last bits"))
 
 
 def _settle_kernel(world: World, wanted: str) -> str:

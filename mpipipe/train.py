@@ -14,7 +14,7 @@ from mpipipe.checkpoint import (
 )
 from mpipipe.enlist import Brief, enlist
 from mpipipe.errors import InterruptedRunError, UserError
-from mpipipe.fit import check_inputs, check_targets
+from mpipipe.fit import check_inputs, check_micro_batches, check_targets, looks_ahead
 from mpipipe.job import job_to_text
 from mpipipe.layers import build_model, layer_costs
 from mpipipe.plan import make_plan
@@ -56,10 +56,9 @@ from mpipipe.start import (
     open_folder,
     open_samples,
     start_position,
-    with_kernel,
 )
 from mpipipe.steps import Run, Steps
-from mpipipe.survey import survey, versions_notices, wishes
+from mpipipe.survey import survey, versions_notices, wishes, with_kernel
 
 
 def train(world: World, request: Request, signals: Signals) -> int:
@@ -125,6 +124,9 @@ class Lead:
             compare_models(self.stored.shapes, model, str(self.stored.path))
             check_position(start_position(self.stored), samples, job.data.path)
         job = fit_batch(job, samples)
+        count = samples.data.train.count
+        for notice in (*check_micro_batches(model, job.train, count), *looks_ahead(model, samples.data)):
+            warn(notice, quiet)
         plan = make_plan(layer_costs(model, job.train), cluster, job, conductor_bytes(model, job.train))
         show(plan_table(plan), quiet)
         for line in plan_text(plan):

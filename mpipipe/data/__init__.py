@@ -10,7 +10,7 @@ from mpipipe.data.read import open_data, open_inputs, shipped_sets
 from mpipipe.data.scaling import Scaling, check_finite, measure
 from mpipipe.data.targets import check_labels
 from mpipipe.data.tokens import check_tokens
-from mpipipe.data.types import DataSet, Part, Rows
+from mpipipe.data.types import DataSet, Part, Rows, held_back
 
 __all__ = [
     "Batch",
@@ -24,6 +24,7 @@ __all__ = [
     "check_tokens",
     "decode",
     "encode",
+    "held_back",
     "measure",
     "open_data",
     "open_inputs",

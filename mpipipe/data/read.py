@@ -92,7 +92,7 @@ def _read(path: str, wanted: Wanted) -> Found:
         place = _SETS / f"{path}.h5" if path in shipped else Path(path).expanduser()
         if not path or not place.exists():
             found = f"no such file or folder '{path}', and no shipped set of that name" if path else "no path is given"
-            hint = nearest(path, shipped).replace("known are", "shipped sets are")
+            hint = nearest(path, shipped).replace("known are", "shipped sets are") if path else "name it by --data"
             raise DataError("data", found, "a file, a folder or a shipped set", hint)
         return _reader(place)(place, wanted)
 

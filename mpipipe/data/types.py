@@ -86,3 +86,8 @@ class DataSet:
     def vocabulary(self) -> int:
         """How many tokens a text may have; 0 for other data."""
         return {"": 0, "bytes": 256}.get(self.tokens, len(self.classes))
+
+
+def held_back(where: str) -> str:
+    """The same place, its held-back samples."""
+    return f"{where}, held-back samples"

@@ -15,6 +15,7 @@ SCALES = ("none", "standard", "range")
 TOKENS = ("characters", "bytes")
 SCHEDULES = ("auto", "gpipe", "1f1b")
 RANKS = ("all", "auto")
+KERNELS = ("auto", "Haswell", "SkylakeX")
 MOST_THREADS, MOST_SEED, MOST_CONTEXT = 1024, 2**63 - 1, 2**20
 
 
@@ -107,6 +108,7 @@ def check(job: Job, where: str) -> Job:
     _one_of(f"{at}train.rate_schedule", train.rate_schedule, RATE_SCHEDULES)
     _one_of(f"{at}plan.schedule", plan.schedule, SCHEDULES)
     _one_of(f"{at}data.scale", data.scale, SCALES)
+    _one_of(f"{at}train.kernel", train.kernel, KERNELS)
     _one_of(f"{at}data.tokens", data.tokens, TOKENS)
     _at_least(f"{at}data.context", data.context, 1)
     for key in ("batch", "micro_batch", "tile_rows"):

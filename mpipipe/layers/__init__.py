@@ -5,6 +5,7 @@ from mpipipe.layers.kinds import KINDS, build_layers
 from mpipipe.layers.losses import LOSSES, Loss, find_loss
 from mpipipe.layers.model import LayerCost, Model, build_model, forward_only, generating, layer_costs
 from mpipipe.layers.optimizers import STATE, Update, learning_rate, square_sum, state_names, update_weight
+from mpipipe.layers.residual import Residual
 from mpipipe.layers.sampling import Sampling, sample
 from mpipipe.layers.trees import first_rows, leaves, make_tree, shape_leaves, touched, tree_bytes
 from mpipipe.layers.types import (
@@ -34,6 +35,7 @@ __all__ = [
     "Loss",
     "Model",
     "Sampling",
+    "Residual",
     "Scratch",
     "Shape",
     "Shapes",

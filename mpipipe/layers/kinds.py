@@ -42,7 +42,7 @@ def build_layers(tables: Any, where: str) -> Iterator[Layer]:
     for index, table in enumerate(tables):
         at = f"{where}[{index}]"
         if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
-            raise JobError(at, f"{table!r}", "a table with a kind", nearest("", KINDS))
+            raise JobError(at, f"{table!r}", "a table with a kind", nearest("", {**KINDS, **SHORTHANDS}))
         kind, repeat = table["kind"], table.get("repeat", 1)
         known = {**KINDS, **SHORTHANDS}
         if kind not in known:
@@ -62,5 +62,9 @@ def _build(kind: Any, table: dict[str, Any], where: str) -> list[Layer]:
         if any(isinstance(one, Unembedding) for one in layers):
             raise JobError(f"{where}.layers", "an unembedding within a block", "it to be a layer of the model itself")
         return [Residual(layers)]
+    if kind is Unembedding and "deviation" in table:
+        raise JobError(
+            f"{where}.deviation", "unknown key", remedy="the weight is the embedding's, drawn as that one is"
+        )
     layer: Any = from_plain(kind, table, where, JobError)
     return list(layer.layers(where)) if kind in SHORTHANDS.values() else [layer]

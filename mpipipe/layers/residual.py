@@ -115,8 +115,12 @@ class Residual:
 
     def _shapes(self, shape: Shape) -> list[Shape]:
         shapes = [shape]
-        for layer in self.layers:
-            shapes.append(layer.output_shape(shapes[-1]))
+        for name, layer in self._named():
+            try:
+                shapes.append(layer.output_shape(shapes[-1]))
+            except ShapeError as error:
+                where = f"{name}, given shape {shapes[-1]}: {error.where}"
+                raise ShapeError(where, error.found, error.needed, error.remedy) from error
         return shapes
 
     def inner(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:

@@ -11,10 +11,12 @@ from mpipipe.resources.cluster import (
     save_cluster,
 )
 from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
+from mpipipe.resources.kernels import VARIABLE as KERNEL_VARIABLE
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
 from mpipipe.resources.peak import peak_since, start_peak
 
 __all__ = [
+    "KERNEL_VARIABLE",
     "Cluster",
     "ClusterError",
     "Host",

