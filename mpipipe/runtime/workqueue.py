@@ -7,7 +7,9 @@ task's key, so that the rank can say what failed.
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,11 @@ class WorkQueue:
     def __init__(self, threads: int) -> None:
         self.threads, self.busy_s = threads, 0.0
         self._todo: queue.SimpleQueue[tuple[Any, Task] | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[Any, float, BaseException | None]] = queue.SimpleQueue()
+        self._done: deque[tuple[Any, float, BaseException | None]] = deque()
+        # Released when a task has ended. A SimpleQueue would not do for the main thread: CPython's `get` forgets its
+        # timeout, and waits for ever, if a signal comes as it runs out.
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._workers = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(threads)]
         for worker in self._workers:
             worker.start()
@@ -42,10 +48,13 @@ class WorkQueue:
 
     def take(self, wait_s: float | None) -> Any:
         """The key of a task that has ended, or None after `wait_s` seconds. Raises TaskError for one that raised."""
-        try:
-            key, seconds, error = self._done.get(timeout=wait_s) if wait_s != 0 else self._done.get_nowait()
-        except queue.Empty:
+        if not self._done and wait_s:
+            self._bell.acquire(timeout=wait_s)
+        while not self._done and wait_s is None:
+            self._bell.acquire()
+        if not self._done:
             return None
+        key, seconds, error = self._done.popleft()
         self.busy_s += seconds
         if error is not None:
             raise TaskError(key) from error
@@ -76,7 +85,9 @@ class WorkQueue:
             self.put(mark, wait_for_all)
         missing = self.threads
         while missing:
-            missing -= self._done.get()[0] is mark
+            while not self._done:
+                self._bell.acquire()
+            missing -= self._done.popleft()[0] is mark
 
     def close(self) -> None:
         """End the workers once they have done what is in the queue."""
@@ -97,4 +108,6 @@ class WorkQueue:
             except BaseException as raised:
                 error = raised
             scratch.release(0)
-            self._done.put((key, time.perf_counter() - began, error))
+            self._done.append((key, time.perf_counter() - began, error))
+            with suppress(RuntimeError):  # it has been rung already
+                self._bell.release()

@@ -1,5 +1,7 @@
 """The work queue: order, exceptions, time, an empty queue after every error, and an end."""
 
+import os
+import signal
 import threading
 import time
 from functools import partial
@@ -170,3 +172,25 @@ def test_every_worker_has_a_scratch_of_its_own_that_is_whole_again_for_each_task
     assert marks == {0}
     assert len(seen) == 3 and all(len(scratches) == 1 for scratches in seen.values())
     assert len(set.union(*seen.values())) == 3
+
+
+def test_signals_that_come_as_a_wait_runs_out_do_not_make_it_last_for_ever():
+    """As mpirun passes on USR1 at any time, and the main thread waits for tens of microseconds at a time."""
+    came, over = [], threading.Event()
+
+    def send():
+        while not over.wait(0.0002):
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: came.append(number))
+    work, sender = WorkQueue(1), threading.Thread(target=send)
+    sender.start()
+    try:
+        for _ in range(5000):
+            assert work.take(50e-6) is None
+    finally:
+        over.set()
+        sender.join()
+        signal.signal(signal.SIGUSR2, before)
+        work.close()
+    assert len(came) > 10
