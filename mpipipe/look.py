@@ -5,7 +5,7 @@ from pathlib import Path
 from mpipipe.checkpoint import compare, describe
 from mpipipe.errors import UserError, nearest
 from mpipipe.report import differences_table, entries_table, facts_text, show, write_text
-from mpipipe.schedule import SCHEDULES, check, draw_svg, draw_text
+from mpipipe.schedule import SCHEDULES, check, draw_svg, draw_text, straight, unit_pipeline
 
 
 def show_checkpoint(path: Path, with_stats: bool) -> int:
@@ -35,7 +35,8 @@ def show_schedule(name: str, stages: int, micros: int, in_flight: int, svg: str 
         if not 1 <= value <= 512:
             raise UserError(option, f"{value}", "1 to 512")
     first = in_flight or stages
-    schedule = SCHEDULES[name](stages, micros, [max(1, first - stage) for stage in range(stages)])
+    limits = [max(1, first - stage) for stage in range(stages)]
+    schedule = SCHEDULES[name].make(unit_pipeline(straight(stages), micros, limits))
     check(schedule)
     if svg:
         write_text(Path(svg), draw_svg(schedule))

@@ -1,6 +1,7 @@
 """Who gets what: pure functions of (layer costs, Cluster, Job) to a Plan."""
 
 from mpipipe.plan.make import make_plan
+from mpipipe.plan.pipeline import pipeline_of
 from mpipipe.plan.types import Plan, StagePlan
 
-__all__ = ["Plan", "StagePlan", "make_plan"]
+__all__ = ["Plan", "StagePlan", "make_plan", "pipeline_of"]

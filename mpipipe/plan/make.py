@@ -20,7 +20,7 @@ from mpipipe.plan.predict import (
 )
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.resources.cluster import Cluster, Host
-from mpipipe.schedule import SCHEDULES
+from mpipipe.schedule import SCHEDULES, straight, unit_pipeline
 
 Stages = Sequence[tuple[int, int, int]]
 """(rank, first layer, last layer + 1), in pipeline order."""
@@ -133,7 +133,8 @@ def _candidate(
     stages = tuple((hosts[rank], first, last) for rank, first, last in ranked)
     wanted = [rule(len(stages) - 1 - s, host) for s, (host, _, _) in enumerate(stages)]
     micros = -(-job.train.batch // job.train.micro_batch)
-    made = SCHEDULES[schedule](len(stages), micros, [limit.in_flight for limit in wanted])
+    pipeline = unit_pipeline(straight(len(stages)), micros, [limit.in_flight for limit in wanted])
+    made = SCHEDULES[schedule].make(pipeline)
     limits = tuple(Limits(k, min(k, limit.gradients)) for k, limit in zip(made.in_flight, wanted, strict=True))
     result = simulate_step(totals, stages, limits, made)
     worker_s = sum(host.threads for host, _, _ in stages) * result.end_s

@@ -12,7 +12,7 @@ import numpy as np
 
 from mpipipe.layers import Array, LayerCost, Work
 from mpipipe.resources.cluster import Host
-from mpipipe.schedule import Kind, Schedule, Simulation, lower, simulate, whole_graph
+from mpipipe.schedule import Kind, Room, Schedule, Simulation, Transfer, lower, simulate, whole_graph, wire
 
 LATENCY_S = {True: 30e-6, False: 200e-6}
 """Seconds that a message takes besides its bytes: within a host, between hosts."""
@@ -107,14 +107,17 @@ def simulate_step(
 ) -> Simulation:
     """One step of full micro-batches on `stages`, each (host, first layer, last layer + 1)."""
     threads = [host.threads for host, _, _ in stages]
-    gradients = [limit.gradients for limit in limits]
-    graphs = whole_graph(lower(schedule), schedule.in_flight, gradients, threads, schedule.micros)
+    rooms = [
+        Room(in_flight, limit.gradients, host.threads)
+        for in_flight, limit, (host, _, _) in zip(schedule.in_flight, limits, stages, strict=True)
+    ]
+    whole = whole_graph(lower(schedule), rooms, schedule.micros)
     times = [_task_seconds(totals, *stage) for stage in stages]
-    messages: dict[tuple[Kind, int], float] = {}
+    messages: dict[tuple[Kind, int], Transfer] = {}
     for s in range(len(stages) - 1):
         taken = message_seconds(stages[s][0], stages[s + 1][0], totals.costs[stages[s][2] - 1].boundary_bytes)
-        messages[Kind.SEND_ACT, s] = messages[Kind.SEND_GRAD, s + 1] = taken
-    return simulate(graphs, [*times, {}, {}], [*threads, 1, 1], messages)
+        messages[Kind.SEND_ACT, s] = messages[Kind.SEND_GRAD, s + 1] = Transfer(taken)
+    return simulate(wire(whole), times, threads, messages)
 
 
 def update_seconds(totals: Totals, stages: Sequence[tuple[Host, int, int]]) -> float:

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
+from mpipipe.schedule import Placement
+
 
 @dataclass(frozen=True)
 class StagePlan:
     """One stage: layers `first` to `last - 1` on one rank, with its predictions for one full micro-batch.
 
-    Times are seconds of one worker thread; `bytes` is the peak memory foretold; `available_bytes` what the rank has.
+    Times are seconds of one worker thread; with `recompute`, I does F once more, which `input_s` does not count.
+    A message to the next stage, or one back, holds the wire for `wire_s` and arrives `latency_s` later. `bytes` is the
+    peak memory foretold; `available_bytes` what the rank has for all its stages.
     """
 
     rank: int
@@ -22,13 +26,17 @@ class StagePlan:
     weight_s: float
     bytes: int
     available_bytes: int
+    recompute: bool = False
+    latency_s: float = 0.0
+    wire_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages in pipeline order. `notes` are sentences for the reader: idle ranks, faster choices.
+    """Stages in pipeline order; a rank may hold several. `notes` are sentences for the reader: idle ranks, choices.
 
-    `step_s` is the predicted time of one full batch of `batch` samples in `micros` micro-batches.
+    `step_s` is the predicted time of one full batch of `batch` samples in `micros` micro-batches; `bound_s` is proven
+    to be no longer than that of any other plan for the same measurements, 0 where nothing is known.
     """
 
     layers: tuple[str, ...]
@@ -41,11 +49,26 @@ class Plan:
     step_s: float
     bubble: float
     notes: tuple[str, ...] = ()
+    bound_s: float = 0.0
 
     @property
     def micros(self) -> int:
         """Micro-batches of a full batch, the last perhaps smaller."""
         return -(-self.batch // self.micro_batch)
+
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        """The ranks that hold stages, in the order of their first ones."""
+        return tuple(dict.fromkeys(stage.rank for stage in self.stages))
+
+    @property
+    def placement(self) -> Placement:
+        """The stages of each of these ranks, in pipeline order."""
+        return tuple(self.stages_of(rank) for rank in self.lanes)
+
+    def stages_of(self, rank: int) -> tuple[int, ...]:
+        """The indices of the stages that `rank` holds."""
+        return tuple(index for index, stage in enumerate(self.stages) if stage.rank == rank)
 
     def stage_of(self, rank: int) -> int | None:
         """The index of the stage that `rank` holds, or None where it is idle."""

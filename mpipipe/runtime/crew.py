@@ -6,7 +6,7 @@ import numpy as np
 
 from mpipipe.job import Job
 from mpipipe.layers import Model
-from mpipipe.plan import Plan, StagePlan
+from mpipipe.plan import Plan, StagePlan, pipeline_of
 from mpipipe.runtime.messages import Port, Tag, port
 from mpipipe.runtime.slots import DTYPE
 from mpipipe.runtime.stage import Share
@@ -116,15 +116,13 @@ def gradient_port(act: Port) -> Port:
 
 def training_schedule(plan: Plan, samples: int) -> Lowered:
     """The plan's schedule for a batch of `samples`, checked and lowered. Raises ScheduleError."""
-    limits = [stage.in_flight for stage in plan.stages]
-    made = SCHEDULES[plan.schedule](len(plan.stages), -(-samples // plan.micro_batch), limits)
+    made = SCHEDULES[plan.schedule].make(pipeline_of(plan, samples))
     check(made)
     return lower(made)
 
 
 def forward_schedule(plan: Plan, samples: int, targets: bool) -> Lowered:
     """Forwards only: with targets to evaluate, without to predict. Checked and lowered. Raises ScheduleError."""
-    limits = [stage.in_flight for stage in plan.stages]
-    made = forward(len(plan.stages), -(-samples // plan.micro_batch), limits)
+    made = forward(pipeline_of(plan, samples))
     check(made, targets=targets, outputs=not targets)
     return lower(made, targets=targets, outputs=not targets)

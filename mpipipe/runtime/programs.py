@@ -18,7 +18,7 @@ from mpipipe.runtime.orders import Order, What
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import Stage
 from mpipipe.runtime.workqueue import Task
-from mpipipe.schedule import Graph, Kind, Lowered, Node, sink_graph, source_graph, stage_graph
+from mpipipe.schedule import Graph, Kind, Lowered, Node, Room, sink_graph, source_graph, stage_graph
 
 
 class Programs:
@@ -55,7 +55,8 @@ class Programs:
     def _stage_graph(self, lowered: Lowered) -> Graph:
         stage, index = self.stage, self.crew.stage
         assert stage is not None and index is not None
-        return stage_graph(lowered.lanes[index], len(stage.slots), len(stage.gradient_slots), len(stage.parts))
+        room = Room(len(stage.slots), len(stage.gradient_slots), len(stage.parts))
+        return stage_graph(lowered.lanes[index], [room])
 
     def _stage_task(self, what: What, node: Node) -> Task:
         stage, micro = self.stage, node.action.micro

@@ -3,35 +3,51 @@ receive (a rendezvous). What fails is shown in the grid."""
 
 from mpipipe.errors import ScheduleError
 from mpipipe.schedule.actions import Action, Kind, Lane, Schedule
-from mpipipe.schedule.graph import whole_graph
+from mpipipe.schedule.graph import Room, whole_graph
 from mpipipe.schedule.lower import lower
 from mpipipe.schedule.peaks import peaks
-from mpipipe.schedule.simulate import simulate
+from mpipipe.schedule.simulate import simulate, wire
 
 
 def check(schedule: Schedule, targets: bool = True, outputs: bool = False) -> None:
     """Raises ScheduleError naming stage, action and fault, with the whole schedule below it."""
-    for stage, lane in enumerate(schedule.lanes):
-        try:
-            _check_lane(_split(lane), schedule.micros, schedule.in_flight[stage])
-        except ScheduleError as error:
-            raise ScheduleError(f"schedule {schedule.name}, stage {stage}: {error}\n{schedule}") from error
+    for lane, held in zip(schedule.lanes, schedule.placement, strict=True):
+        for chunk, stage in enumerate(held):
+            mine = tuple(action for action in _split(lane) if action.chunk == chunk)
+            try:
+                _check_stage(mine, schedule.micros, schedule.in_flight[stage])
+            except ScheduleError as error:
+                raise ScheduleError(f"schedule {schedule.name}, stage {stage}: {error}\n{schedule}") from error
+        stranger = next((action for action in lane if action.chunk >= len(held)), None)
+        if stranger is not None:
+            found = f"schedule {schedule.name}: {stranger} is of no chunk; needed: numbers below {len(held)}"
+            raise ScheduleError(f"{found}\n{schedule}")
     _check_live(schedule, targets, outputs)
+
+
+def rooms_of(schedule: Schedule) -> list[Room]:
+    """The least room that each stage needs to keep the schedule's order, with one task in each W."""
+    held = {
+        stage: peaks(lane, chunk)[1]
+        for lane, stages in zip(schedule.lanes, schedule.placement, strict=True)
+        for chunk, stage in enumerate(stages)
+    }
+    return [Room(limit, max(1, held[stage])) for stage, limit in enumerate(schedule.in_flight)]
 
 
 def _split(lane: Lane) -> Lane:
     split: list[Action] = []
     for action in lane:
         kinds = (Kind.I, Kind.W) if action.kind == Kind.B else (action.kind,)
-        split += [Action(kind, action.micro) for kind in kinds]
+        split += [Action(kind, action.micro, action.chunk) for kind in kinds]
     return tuple(split)
 
 
-def _check_lane(lane: Lane, micros: int, limit: int) -> None:
+def _check_stage(lane: Lane, micros: int, limit: int) -> None:
     trains = any(action.kind in (Kind.I, Kind.W) for action in lane)
-    place = {action: index for index, action in enumerate(lane)}
+    place = {(action.kind, action.micro): index for index, action in enumerate(lane)}
     if len(place) != len(lane):
-        twice = next(action for action in place if lane.count(action) > 1)
+        twice = next(action for action in lane if lane.count(action) > 1)
         raise ScheduleError(f"{twice} stands twice; needed: every action once")
     kinds = (Kind.F, Kind.I, Kind.W) if trains else (Kind.F,)
     for kind in kinds:
@@ -47,19 +63,18 @@ def _check_lane(lane: Lane, micros: int, limit: int) -> None:
         stranger = next(action for action in lane if action.kind not in kinds)
         raise ScheduleError(f"{stranger} is not for a schedule to say; needed: F, I, W and B only")
     for micro in range(micros if trains else 0):
-        if not place[Action(Kind.F, micro)] < place[Action(Kind.I, micro)] < place[Action(Kind.W, micro)]:
+        if not place[Kind.F, micro] < place[Kind.I, micro] < place[Kind.W, micro]:
             raise ScheduleError(f"micro-batch {micro} is out of order; needed: F, then I, then W")
-    activations, _ = peaks(lane)
+    activations, _ = peaks(lane, lane[0].chunk)
     if trains and activations > limit:
         raise ScheduleError(f"{activations} micro-batches are in flight; needed: at most {limit}")
 
 
 def _check_live(schedule: Schedule, targets: bool, outputs: bool) -> None:
-    stages = len(schedule.lanes)
-    held = [max(1, peaks(lane)[1]) for lane in schedule.lanes]
-    graphs = whole_graph(lower(schedule, targets, outputs), schedule.in_flight, held, [1] * stages, 1)
-    result = simulate(graphs, [{}] * len(graphs), [1] * len(graphs), strict=True)
+    lanes = len(schedule.lanes)
+    whole = whole_graph(lower(schedule, targets, outputs), rooms_of(schedule), 1)
+    result = simulate(wire(whole), [{}] * schedule.stages, [1] * lanes, strict=True)
     if result.stuck:
-        first = {lane: graphs[lane][i].action for lane, i in reversed(result.stuck) if lane < stages}
-        names = ", ".join(f"stage {lane} at {first[lane]}" for lane in sorted(first))
+        first = {lane: whole.graphs[lane][i].action for lane, i in reversed(result.stuck) if lane < lanes}
+        names = ", ".join(f"rank {lane} at {first[lane]}" for lane in sorted(first))
         raise ScheduleError(f"schedule {schedule.name} never ends, each waits for another: {names}\n{schedule}")

@@ -3,10 +3,10 @@
 from xml.sax.saxutils import escape
 
 from mpipipe.schedule.actions import Kind, Schedule
+from mpipipe.schedule.check import rooms_of
 from mpipipe.schedule.graph import whole_graph
 from mpipipe.schedule.lower import lower
-from mpipipe.schedule.peaks import peaks
-from mpipipe.schedule.simulate import Simulation, Span, simulate
+from mpipipe.schedule.simulate import Simulation, Span, simulate, wire
 
 COLOURS = {Kind.F: "#4e79a7", Kind.I: "#59a14f", Kind.W: "#f28e2b"}
 NAMES = {Kind.F: "F, forward", Kind.I: "I, gradient of the input", Kind.W: "W, gradient of the weights"}
@@ -14,11 +14,9 @@ NAMES = {Kind.F: "F, forward", Kind.I: "I, gradient of the input", Kind.W: "W, g
 
 def unit_simulation(schedule: Schedule) -> Simulation:
     """The schedule with F, I and W of one unit each, one worker a stage, messages free, in strict order."""
-    stages = len(schedule.lanes)
-    held = [max(1, peaks(lane)[1]) for lane in schedule.lanes]
-    graphs = whole_graph(lower(schedule), schedule.in_flight, held, [1] * stages, schedule.micros)
+    whole = whole_graph(lower(schedule), rooms_of(schedule), schedule.micros)
     unit = {Kind.F: 1.0, Kind.I: 1.0, Kind.W: 1.0}
-    return simulate(graphs, [unit] * stages + [{}, {}], [1] * stages + [1, 1], strict=True)
+    return simulate(wire(whole), [unit] * schedule.stages, [1] * len(schedule.lanes), strict=True)
 
 
 def draw_text(schedule: Schedule) -> str:

@@ -9,7 +9,7 @@ the lane is only a priority.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mpipipe.schedule.actions import COMPUTE, Action, Kind, Lane
+from mpipipe.schedule.actions import COMPUTE, Action, Kind, Lane, Placement
 from mpipipe.schedule.lower import Lowered
 
 
@@ -30,31 +30,50 @@ class Node:
 Graph = tuple[Node, ...]
 
 
-def stage_graph(lane: Lane, in_flight: int, gradients: int, parts: int) -> Graph:
-    """The graph of one stage's lane, with `parts` tasks in each W (0: no weights)."""
-    places: dict[tuple[Kind, int], range] = {}
+@dataclass(frozen=True)
+class Room:
+    """A stage's slots for activations and for gradients, and the tasks in each W (0: no weights)."""
+
+    in_flight: int
+    gradients: int
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class WholeGraph:
+    """Graphs of all lanes, then of the source and of the sink."""
+
+    placement: Placement
+    graphs: tuple[Graph, ...]
+
+
+def stage_graph(lane: Lane, rooms: Sequence[Room]) -> Graph:
+    """The graph of one lane, with the room of each of its chunks."""
+    places: dict[tuple[Kind, int, int], range] = {}
     count = 0
     for action in lane:
-        tasks = parts if action.kind == Kind.W else 1
-        places[action.kind, action.micro] = range(count, count + tasks)
-        if not tasks and (Kind.I, action.micro) in places:
+        micro, chunk = action.micro, action.chunk
+        tasks = rooms[chunk].parts if action.kind == Kind.W else 1
+        places[action.kind, micro, chunk] = range(count, count + tasks)
+        if not tasks and (Kind.I, micro, chunk) in places:
             # A W without tasks ends when its I ends.
-            places[Kind.W, action.micro] = places[Kind.I, action.micro]
+            places[Kind.W, micro, chunk] = places[Kind.I, micro, chunk]
         count += tasks
     nodes: list[Node] = []
     trains = any(action.kind == Kind.W for action in lane)
     for action in lane:
+        room, chunk = rooms[action.chunk], action.chunk
         # What is needed may stand later in the lane: gpipe's F1 waits for W0 where there is room for one micro-batch.
-        wanted = _needs(action, in_flight, gradients, trains)
-        common = [place for need in wanted for place in places.get(need, ())]
-        before = places.get((Kind.W, action.micro - 1), range(0)) if action.kind == Kind.W else range(0)
-        for part in range(parts if action.kind == Kind.W else 1):
+        wanted = _needs(action, room, trains)
+        common = [place for kind, micro in wanted for place in places.get((kind, micro, chunk), ())]
+        before = places.get((Kind.W, action.micro - 1, chunk), range(0)) if action.kind == Kind.W else range(0)
+        for part in range(room.parts if action.kind == Kind.W else 1):
             nodes.append(Node(action, part, (*common, *before[part : part + 1])))
     return tuple(nodes)
 
 
-def _needs(action: Action, in_flight: int, gradients: int, trains: bool) -> list[tuple[Kind, int]]:
-    micro, slot, held = action.micro, action.micro - in_flight, action.micro - gradients
+def _needs(action: Action, room: Room, trains: bool) -> list[tuple[Kind, int]]:
+    micro, slot, held = action.micro, action.micro - room.in_flight, action.micro - room.gradients
     match action.kind:
         case Kind.RECV_ACT | Kind.RECV_TARGET:
             return [(Kind.W if trains else Kind.F, slot)]
@@ -94,9 +113,9 @@ def sink_graph(lane: Lane) -> Graph:
     return tuple(Node(action, 0, ()) for action in lane)
 
 
-def whole_graph(
-    lowered: Lowered, in_flight: Sequence[int], gradients: Sequence[int], parts: Sequence[int], slots: int
-) -> tuple[Graph, ...]:
-    """Graphs of all stages, then of the source and of the sink."""
-    stages = zip(lowered.lanes, in_flight, gradients, parts, strict=True)
-    return (*(stage_graph(*stage) for stage in stages), source_graph(lowered.source, slots), sink_graph(lowered.sink))
+def whole_graph(lowered: Lowered, rooms: Sequence[Room], slots: int) -> WholeGraph:
+    """All graphs; `rooms` are those of the stages."""
+    placement = lowered.schedule.placement
+    lanes = zip(lowered.lanes, placement, strict=True)
+    stages = [stage_graph(lane, [rooms[stage] for stage in held]) for lane, held in lanes]
+    return WholeGraph(placement, (*stages, source_graph(lowered.source, slots), sink_graph(lowered.sink)))

@@ -1,4 +1,4 @@
-"""Lowering: from what stages compute to everything that ranks do, messages included.
+"""Lowering: from what ranks compute to everything that they do, messages included.
 
 B becomes I and W. A stage receives what it needs before its F or I and sends what it made after it. One more lane, the
 source, loads samples and sends them to the first stage, and targets to the last.
@@ -11,7 +11,7 @@ from mpipipe.schedule.actions import Action, Kind, Lane, Schedule
 
 @dataclass(frozen=True)
 class Lowered:
-    """Lanes of the stages, of the source, and of the sink (which receives outputs when predicting)."""
+    """Lanes of the ranks, of the source, and of the sink (which receives outputs when predicting)."""
 
     schedule: Schedule
     lanes: tuple[Lane, ...]
@@ -21,8 +21,7 @@ class Lowered:
 
 def lower(schedule: Schedule, targets: bool = True, outputs: bool = False) -> Lowered:
     """Put in the messages. `targets`: the last stage needs them; `outputs`: it sends its outputs to the sink."""
-    last = len(schedule.lanes) - 1
-    lanes = tuple(_lower_lane(lane, s == 0, s == last, targets, outputs) for s, lane in enumerate(schedule.lanes))
+    lanes = tuple(_lower_lane(schedule, lane, targets, outputs) for lane in range(len(schedule.lanes)))
     source: list[Action] = []
     for micro in range(schedule.micros):
         source += [Action(Kind.LOAD, micro), Action(Kind.SEND_DATA, micro)]
@@ -32,29 +31,18 @@ def lower(schedule: Schedule, targets: bool = True, outputs: bool = False) -> Lo
     return Lowered(schedule, lanes, tuple(source), sink)
 
 
-def _lower_lane(lane: Lane, first: bool, last: bool, targets: bool, outputs: bool) -> Lane:
+def _lower_lane(schedule: Schedule, lane: int, targets: bool, outputs: bool) -> Lane:
     lowered: list[Action] = []
-
-    def add(kind: Kind, micro: int) -> None:
-        lowered.append(Action(kind, micro))
-
-    for action in lane:
-        micro = action.micro
+    for action in schedule.lanes[lane]:
+        stage = schedule.placement[lane][action.chunk]
+        first, last = stage == 0, stage == schedule.stages - 1
+        kinds: list[Kind] = []
         if action.kind == Kind.F:
-            add(Kind.RECV_ACT, micro)
-            if last and targets:
-                add(Kind.RECV_TARGET, micro)
-            add(Kind.F, micro)
-            if not last:
-                add(Kind.SEND_ACT, micro)
-            elif outputs:
-                add(Kind.SEND_OUT, micro)
+            kinds += [Kind.RECV_ACT, *([Kind.RECV_TARGET] if last and targets else []), Kind.F]
+            kinds += [Kind.SEND_ACT] if not last else [Kind.SEND_OUT] if outputs else []
         if action.kind in (Kind.B, Kind.I):
-            if not last:
-                add(Kind.RECV_GRAD, micro)
-            add(Kind.I, micro)
-            if not first:
-                add(Kind.SEND_GRAD, micro)
+            kinds += [*([] if last else [Kind.RECV_GRAD]), Kind.I, *([] if first else [Kind.SEND_GRAD])]
         if action.kind in (Kind.B, Kind.W):
-            add(Kind.W, micro)
+            kinds.append(Kind.W)
+        lowered += [Action(kind, action.micro, action.chunk) for kind in kinds]
     return tuple(lowered)

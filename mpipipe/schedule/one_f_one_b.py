@@ -4,13 +4,13 @@ The classic limits are stages - s; larger ones keep the rate on slow links and s
 gets a higher limit than the one before it: it would wait for micro-batches that the other may not begin.
 """
 
-from collections.abc import Sequence
 from itertools import accumulate
 
-from mpipipe.schedule.actions import Schedule, alternate
+from mpipipe.schedule.actions import Pipeline, Schedule, alternate
 
 
-def one_f_one_b(stages: int, micros: int, in_flight: Sequence[int]) -> Schedule:
+def one_f_one_b(pipeline: Pipeline) -> Schedule:
     """One limit for each stage."""
-    limits = tuple(accumulate((max(1, min(micros, limit)) for limit in in_flight), min))
-    return Schedule("1f1b", micros, limits, tuple(alternate(micros, limits[stage]) for stage in range(stages)))
+    micros = pipeline.micros
+    limits = tuple(accumulate((max(1, min(micros, limit)) for limit in pipeline.limits), min))
+    return Schedule("1f1b", micros, limits, tuple(alternate(micros, limit) for limit in limits), pipeline.placement)

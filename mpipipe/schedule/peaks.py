@@ -1,12 +1,14 @@
-"""What a schedule needs room for: the most activations and gradients of micro-batches at one time on each stage."""
+"""What a schedule needs room for: the most activations and gradients of micro-batches at one time in each chunk."""
 
 from mpipipe.schedule.actions import Kind, Lane
 
 
-def peaks(lane: Lane) -> tuple[int, int]:
+def peaks(lane: Lane, chunk: int = 0) -> tuple[int, int]:
     """The most micro-batches between the start of F and the end of W, and between the start of I and the end of W."""
     activations = gradients = most_activations = most_gradients = 0
     for action in lane:
+        if action.chunk != chunk:
+            continue
         if action.kind == Kind.F:
             activations += 1
         if action.kind in (Kind.I, Kind.B):
