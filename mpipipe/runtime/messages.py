@@ -58,6 +58,13 @@ class Transport(Protocol):
         """Bytes that a receive has got, or None while it has not ended. A request is asked here or by `finished`."""
 
 
+class Rendezvous(Transport, Protocol):
+    """A transport that can also tell when a message has met its receive."""
+
+    def send_to_meet(self, array: Array, peer: int, tag: int) -> Any:
+        """A send that does not end before its receive has begun."""
+
+
 @dataclass(frozen=True)
 class Port:
     """One end of a stream of messages: each is (up to `rows`, *shape) of `dtype` to or from `peer`."""

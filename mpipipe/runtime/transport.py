@@ -9,7 +9,7 @@ from mpipipe.layers import Array
 
 
 class MpiTransport:
-    """Isend, Irecv and Testsome on one communicator, whose rank numbers are the peers."""
+    """Isend (or Issend), Irecv and Testsome on one communicator, whose rank numbers are the peers."""
 
     def __init__(self, comm: MPI.Comm) -> None:
         self.comm = comm
@@ -19,6 +19,10 @@ class MpiTransport:
     def send(self, array: Array, peer: int, tag: int) -> Any:
         """Isend from where the array is."""
         return self.comm.Isend([array, MPI.BYTE], dest=peer, tag=self._tag(tag))
+
+    def send_to_meet(self, array: Array, peer: int, tag: int) -> Any:
+        """Issend from where the array is."""
+        return self.comm.Issend([array, MPI.BYTE], dest=peer, tag=self._tag(tag))
 
     def receive(self, array: Array, peer: int, tag: int) -> Any:
         """Irecv to where the array is."""
