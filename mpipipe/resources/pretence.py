@@ -32,13 +32,20 @@ class PretendHost:
 
 @dataclass(frozen=True)
 class Link:
-    """Between two hosts, each way: a message takes its bytes / `bandwidth` (bytes a second), and `latency_s` more."""
+    """Between two hosts, each way: a message takes its bytes / `bandwidth` (bytes a second), and `latency_s` more.
 
-    latency_s: float
-    bandwidth: float
+    A bandwidth of 0 is what is there.
+    """
+
+    latency_s: float = 0.0
+    bandwidth: float = 0.0
+
+    def busy_s(self, size: int) -> float:
+        """Seconds that a message of `size` bytes keeps the link to itself."""
+        return size / self.bandwidth if self.bandwidth else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairLink(Link):
     """The link between two hosts that differs from the others."""
 
@@ -57,10 +64,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Pretence:
-    """Hosts in rank order. `link` joins any two of different names; without it they are as fast as they are."""
+    """Hosts in rank order. `link` joins any two of different names that no table of `links` joins."""
 
     hosts: tuple[PretendHost, ...]
-    link: Link | None = None
+    link: Link = Link()
     links: tuple[PairLink, ...] = ()
     changes: tuple[Change, ...] = ()
 
@@ -70,11 +77,10 @@ class Pretence:
         return max(changes, key=lambda change: change.step).speed if changes else self.hosts[rank].speed
 
     def link_between(self, rank: int, other: int) -> Link | None:
-        """The link of two ranks; None on one host, and where it is not pretended."""
+        """The link of two ranks; None on one host, and where it is what is there."""
         names = {self.hosts[rank].name, self.hosts[other].name}
-        if len(names) == 1:
-            return None
-        return next((one for one in self.links if {one.first, one.second} == names), self.link)
+        link = next((one for one in self.links if {one.first, one.second} == names), self.link)
+        return link if len(names) == 2 and (link.latency_s or link.bandwidth) else None
 
 
 def load_pretence(path: Path, ranks: int) -> Pretence:
@@ -101,9 +107,8 @@ def pretence_text(pretence: Pretence, source: str) -> str:
     """One line on what is pretended."""
     names = dict.fromkeys(host.name for host in pretence.hosts)
     speeds = ", ".join(f"{host.speed:g}" for host in pretence.hosts)
-    common = [] if pretence.link is None else [_link_text(pretence.link)]
     pairs = [f"{one.first} to {one.second} {_link_text(one)}" for one in pretence.links]
-    links = ", ".join([*common, *pairs]) or "as they are"
+    links = ", ".join([_link_text(pretence.link), *pairs])
     changes = [f"{one.speed:g} on rank {one.rank} from step {one.step} on" for one in pretence.changes]
     plural = "" if len(names) == 1 else "s"
     text = f"pretending to be {len(names)} host{plural} by {source}: speeds {speeds}; links {links}"
@@ -122,7 +127,9 @@ def _disguised(host: Host, mask: PretendHost) -> Host:
 
 
 def _link_text(link: Link) -> str:
-    return f"{link.bandwidth * 8 / 1e6:g} Mbit/s and {link.latency_s * 1e3:g} ms"
+    parts = [f"{link.bandwidth * 8 / 1e6:g} Mbit/s"] if link.bandwidth else []
+    parts += [f"{link.latency_s * 1e3:g} ms"] if link.latency_s else []
+    return " and ".join(parts) or "as they are"
 
 
 def _faults(pretence: Pretence, ranks: int) -> Iterator[tuple[str, str, str, str]]:
@@ -138,8 +145,7 @@ def _faults(pretence: Pretence, ranks: int) -> Iterator[tuple[str, str, str, str
         for key in ("memory_bytes", "threads"):
             if getattr(host, key) < 0:
                 yield f"hosts[{i}] ({host.name}).{key}", f"{getattr(host, key)}", "0 (what is there) or more", ""
-    if pretence.link is not None:
-        yield from _link_faults("link", pretence.link)
+    yield from _link_faults("link", pretence.link)
     for i, pair in enumerate(pretence.links):
         for key, name in (("first", pair.first), ("second", pair.second)):
             if name not in names:
@@ -163,5 +169,5 @@ def _speed_faults(key: str, speed: float) -> Iterator[tuple[str, str, str, str]]
 def _link_faults(key: str, link: Link) -> Iterator[tuple[str, str, str, str]]:
     if not 0 <= link.latency_s <= MOST_LATENCY_S:
         yield f"{key}.latency_s", f"{link.latency_s:g}", f"seconds from 0 to {MOST_LATENCY_S:g}", ""
-    if link.bandwidth < 1:
-        yield f"{key}.bandwidth", f"{link.bandwidth:g}", "bytes a second, 1 or more", ""
+    if link.bandwidth and link.bandwidth < 1:
+        yield f"{key}.bandwidth", f"{link.bandwidth:g}", "bytes a second, 1 or more; or 0 (what is there)", ""

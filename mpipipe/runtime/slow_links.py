@@ -24,7 +24,7 @@ class _Line:
 
     def carry(self, size: int, now: float) -> float:
         """When a message that could begin now has arrived."""
-        self.free_at = max(now, self.free_at) + size / self.link.bandwidth
+        self.free_at = max(now, self.free_at) + self.link.busy_s(size)
         return self.free_at + self.link.latency_s
 
 
@@ -46,7 +46,7 @@ class SlowLinks:
         self.inner = inner
         self.outward = {peer: _Line(link) for peer, link in links.items()}
         self.inward = {peer: _Line(link) for peer, link in links.items()}
-        self.carried: list[_Request] = []
+        self.dues: list[float] = []
 
     def send(self, array: Array, peer: int, tag: int) -> Any:
         """Begin to send, by a rendezvous where the link is slow."""
@@ -75,16 +75,15 @@ class SlowLinks:
         return request.bytes if self._arrived(request) else None
 
     def soon_s(self) -> float:
-        """Seconds until the next message that is on its way has arrived."""
+        """Seconds until the next message that is on its way arrives."""
         now = time.perf_counter()
-        self.carried = [request for request in self.carried if request.due is not None and request.due > now]
-        return min((request.due - now for request in self.carried if request.due is not None), default=math.inf)
+        self.dues = [due for due in self.dues if due > now]
+        return min(self.dues, default=math.inf) - now
 
     def _carry(self, request: _Request, size: int) -> None:
         now = time.perf_counter()
         request.bytes, request.due = size, now if request.line is None else request.line.carry(size, now)
-        if request.line is not None:
-            self.carried.append(request)
+        self.dues.append(request.due)
 
     def _arrived(self, request: _Request) -> bool:
         return request.due is not None and request.due <= time.perf_counter()

@@ -1,5 +1,6 @@
 """Point-to-point messages over MPI. One of the two files that know mpi4py; the other is `world`."""
 
+import math
 from typing import Any
 
 from mpi4py import MPI
@@ -35,6 +36,10 @@ class MpiTransport:
     def count(self, request: Any) -> int | None:
         """Test, and bytes of the status."""
         return int(self.status.Get_count(MPI.BYTE)) if request.Test(self.status) else None
+
+    def soon_s(self) -> float:
+        """Not known."""
+        return math.inf
 
     def _tag(self, tag: int) -> int:
         if tag > self.most:
