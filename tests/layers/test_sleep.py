@@ -3,11 +3,12 @@
 import math
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from mpipipe.errors import ShapeError
-from mpipipe.job import ModelSettings, TrainSettings
+from mpipipe.job import ModelSettings, TrainSettings, read_job
 from mpipipe.layers import Work, build_model, layer_costs
 
 from .harness import build, make_run
@@ -42,6 +43,12 @@ def test_the_planner_is_told():
     assert cost.forward.seconds == pytest.approx(0.04)
     assert cost.grad_weight.seconds == pytest.approx(0.02)
     assert Work(1, 2, 3) + Work(10, 20, 30) == Work(11, 22, 33)
+
+
+def test_the_shipped_job_has_twenty_of_them():
+    job = read_job(str(Path(__file__).parents[2] / "jobs" / "sleepers.toml"))
+    model = build_model(job.model, (64,))
+    assert sum(layer.kind == "sleep" for layer in model.layers) == 20
 
 
 @pytest.mark.parametrize("key", ["forward_s", "input_s", "weight_s"])
