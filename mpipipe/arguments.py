@@ -28,6 +28,7 @@ def request_of(arguments: Arguments) -> Request:
         resume=arguments["--resume"],
         checkpoint=checkpoint,
         quiet=arguments["--quiet"],
+        pretend=arguments["--pretend"],
     )
 
 

@@ -1,14 +1,16 @@
 """mpipipe: many unlike computers train one network, as a pipeline over MPI, on their CPUs.
 
 Usage:
-  mpipipe train [JOB] [--resume] [CHECKPOINT] [--set KEY=VALUE]... [--data DATA] [--out DIR] [--threads N] [--quiet]
+  mpipipe train [JOB] [--resume] [CHECKPOINT] [--set KEY=VALUE]... [--data DATA] [--out DIR] [--pretend FILE]
+                [--threads N] [--quiet]
   mpipipe evaluate CHECKPOINT [--set KEY=VALUE]... [--data DATA] [--out DIR] [--threads N] [--quiet]
   mpipipe predict CHECKPOINT INPUT [--set KEY=VALUE]... [--out DIR] [--threads N] [--quiet]
   mpipipe generate CHECKPOINT [--] PROMPT [--count N] [--temperature T] [--top-k K] [--top-p P] [--seed N]
                    [--set KEY=VALUE]... [--threads N] [--quiet]
   mpipipe inspect CHECKPOINT [--stats] [--diff OTHER]
-  mpipipe probe [--save FILE] [--threads N] [--quiet]
-  mpipipe plan [JOB] [--cluster FILE] [--save FILE] [--set KEY=VALUE]... [--data DATA] [--threads N] [--quiet]
+  mpipipe probe [--save FILE] [--pretend FILE] [--threads N] [--quiet]
+  mpipipe plan [JOB] [--cluster FILE | --pretend FILE] [--save FILE] [--set KEY=VALUE]... [--data DATA] [--threads N]
+               [--quiet]
   mpipipe schedule [--name NAME] [--stages P] [--micros M] [--in-flight K] [--svg FILE]
   mpipipe bench [MODEL]... [--ranks N] [--rounds N] [--steps N] [--save FILE] [--quiet]
   mpipipe (-h | --help)
@@ -56,6 +58,8 @@ Options:
   --diff OTHER     List where two checkpoints differ, and by how much.
   --save FILE      Write what is shown as JSON: the cluster (probe), the plan (plan), every round's times (bench).
   --cluster FILE   Plan for the hosts of a file that probe --save wrote, without them being there.
+  --pretend FILE   Pretend to be the hosts of FILE, one for each rank: slower, with less memory, joined by slower links;
+                   jobs/pretend.toml is one.
   --name NAME      gpipe or 1f1b.  [default: 1f1b]
   --stages P       Number of stages.  [default: 4]
   --micros M       Number of micro-batches.  [default: 8]
@@ -167,7 +171,9 @@ def _probe(arguments: Arguments) -> int:
     from mpipipe.probe import probe
 
     threads = number(arguments, "--threads") or 0
-    return run_ranks(lambda world, signals: probe(world, threads, arguments["--save"], arguments["--quiet"]))
+    return run_ranks(
+        lambda world, signals: probe(world, threads, arguments["--save"], arguments["--quiet"], arguments["--pretend"])
+    )
 
 
 def _plan(arguments: Arguments) -> int:
@@ -176,7 +182,7 @@ def _plan(arguments: Arguments) -> int:
     from mpipipe.probe import probe_and_plan
 
     request = PlanRequest(request_of(arguments), arguments["--cluster"], arguments["--save"])
-    if request.cluster is None and launched_rank() is not None:
+    if request.cluster is None and (launched_rank() is not None or request.run.pretend):
         return run_ranks(lambda world, signals: probe_and_plan(world, request))
     return 0 if launched_rank() else show_plan(request, None)
 

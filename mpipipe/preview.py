@@ -1,5 +1,6 @@
 """The `plan` command: who would get what, without training, and with no host there if a cluster file is given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,8 +26,11 @@ def this_host() -> Cluster:
     return Cluster((host_facts(0, Place(), "", measure_rates()),))
 
 
-def show_plan(request: PlanRequest, cluster: Cluster | None) -> int:
-    """Print hosts and plan; `cluster` is what was measured, if it was. Raises JobError, DataError, PlanError."""
+def show_plan(request: PlanRequest, cluster: Cluster | None, notices: Sequence[str] = ()) -> int:
+    """Print hosts and plan; `cluster` is what was measured, if it was, with `notices` on it.
+
+    Raises JobError, DataError, PlanError.
+    """
     job = read_job(request.run.job or "digits", settings_of(request.run))
     if request.cluster:
         cluster = load_cluster(Path(request.cluster))
@@ -34,7 +38,7 @@ def show_plan(request: PlanRequest, cluster: Cluster | None) -> int:
     if job.run.threads:
         cluster = Cluster(tuple(replace(host, threads=job.run.threads) for host in cluster.hosts))
     show(hosts_table(cluster), request.run.quiet)
-    for notice in check_versions(cluster):
+    for notice in (*notices, *check_versions(cluster)):
         warn(notice, request.run.quiet)
     samples = open_samples(job)
     job = fit_batch(job, samples)

@@ -6,13 +6,14 @@ from mpipipe.preview import PlanRequest, show_plan
 from mpipipe.records import to_plain
 from mpipipe.report import hosts_table, show, warn, write_json
 from mpipipe.runtime.world import World
-from mpipipe.survey import Wishes, survey, versions_notices
+from mpipipe.survey import Wishes, agree_to_pretend, pretence_notices, survey, versions_notices
 
 
-def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
-    """Print the table of hosts, and save it if asked."""
-    cluster = survey(world, to_plain(Wishes(threads)))
-    notices = versions_notices(world, cluster)
+def probe(world: World, threads: int, save: str | None, quiet: bool, pretend: str | None = None) -> int:
+    """Print the table of hosts, and save it if asked. `pretend` names a file of hosts to pretend to be."""
+    pretence = agree_to_pretend(world, pretend)
+    cluster = survey(world, to_plain(Wishes(threads)), pretence)
+    notices = [*pretence_notices(pretence, pretend), *versions_notices(world, cluster)]
 
     def tell() -> int:
         assert cluster is not None
@@ -29,6 +30,8 @@ def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
 
 def probe_and_plan(world: World, request: PlanRequest) -> int:
     """Measure, then plan on rank 0."""
-    cluster = survey(world, to_plain(Wishes(request.run.threads or 0)))
-    status: int = world.share(lambda: show_plan(request, cluster))
+    pretence = agree_to_pretend(world, request.run.pretend)
+    cluster = survey(world, to_plain(Wishes(request.run.threads or 0)), pretence)
+    notices = pretence_notices(pretence, request.run.pretend)
+    status: int = world.share(lambda: show_plan(request, cluster, notices))
     return status

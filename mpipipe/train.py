@@ -58,17 +58,18 @@ from mpipipe.start import (
     start_position,
 )
 from mpipipe.steps import Run, Steps
-from mpipipe.survey import survey, versions_notices, wishes, with_kernel
+from mpipipe.survey import agree_to_pretend, pretence_notices, survey, versions_notices, wishes, with_kernel
 
 
 def train(world: World, request: Request, signals: Signals) -> int:
     """The whole command, on every rank; the exit status."""
     with ExitStack() as stack:
         lead = Lead(request, stack)
-        cluster = survey(world, world.share(lead.read_job))
-        notices = versions_notices(world, cluster)
+        pretence = agree_to_pretend(world, request.pretend)
+        cluster = survey(world, world.share(lead.read_job), pretence)
+        notices = [*pretence_notices(pretence, request.pretend), *versions_notices(world, cluster)]
         brief = from_plain(Brief, world.share(lambda: lead.make_brief(cluster, notices)), "brief")
-        member = enlist(world, brief)
+        member = enlist(world, brief, pretence)
         world.share(lead.open_folder)
         hand_out(member, lead.stored.read if lead.stored else None)
         if lead.run is None:

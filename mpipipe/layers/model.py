@@ -176,7 +176,7 @@ def _loss_bytes(model: Model, item_bytes: int) -> int:
 
 
 def _times(work: Work, rows: int) -> Work:
-    return Work(work.flops * rows, work.elements * rows)
+    return Work(work.flops * rows, work.elements * rows, work.seconds * rows)
 
 
 def _state_bytes(shapes: Shapes, optimizer: str) -> int:

@@ -14,6 +14,7 @@ from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
 from mpipipe.resources.kernels import VARIABLE as KERNEL_VARIABLE
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
 from mpipipe.resources.peak import peak_since, start_peak
+from mpipipe.resources.pretence import Pretence, load_pretence, pretence_text, pretended
 
 __all__ = [
     "KERNEL_VARIABLE",
@@ -21,6 +22,7 @@ __all__ = [
     "ClusterError",
     "Host",
     "Place",
+    "Pretence",
     "Rates",
     "check_cluster",
     "check_versions",
@@ -29,9 +31,12 @@ __all__ = [
     "host_facts",
     "kernel_rates",
     "load_cluster",
+    "load_pretence",
     "measure_rates",
     "memory",
     "peak_since",
+    "pretence_text",
+    "pretended",
     "save_cluster",
     "start_peak",
     "usable_threads",

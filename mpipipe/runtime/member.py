@@ -58,6 +58,7 @@ class Member:
         self.saving: list[Any] = []
         self.busy_before, self.pause_s = 0.0, 0.0
         self.start_bytes = 0
+        self.pace_at: Callable[[int], float] = lambda step: 1.0  # that of the work queue; steps are counted from 1
         self.order_array = np.zeros(ORDER_SIZE)
         self.early_order: Order | None = None
         self.order_request = None if crew.rank == CONDUCTOR else self._expect_order()
@@ -131,6 +132,8 @@ class Member:
             return self._run_batch(order)
 
     def _run_batch(self, order: Order) -> int:
+        if order.what == What.TRAIN:
+            self.work.pace = self.pace_at(order.step + 1)
         if self.stage is not None:
             self.stage.begin(Now(order.samples, order.step if order.what == What.TRAIN else None))
         try:

@@ -60,6 +60,9 @@ class Link:
     def count(self, request: Any) -> int | None:
         return self._inner().count(request)
 
+    def soon_s(self) -> float:
+        return self._inner().soon_s()
+
     def _inner(self) -> Transport:
         if self.end.is_set():
             raise Abandoned
