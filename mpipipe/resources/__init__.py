@@ -6,13 +6,16 @@ from mpipipe.resources.cluster import (
     ClusterError,
     Host,
     check_cluster,
+    check_times,
     check_versions,
     load_cluster,
     save_cluster,
+    times_of,
 )
 from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
 from mpipipe.resources.kernels import VARIABLE as KERNEL_VARIABLE
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
+from mpipipe.resources.measured import LayerTimes, Link
 from mpipipe.resources.peak import peak_since, start_peak
 
 __all__ = [
@@ -20,9 +23,12 @@ __all__ = [
     "Cluster",
     "ClusterError",
     "Host",
+    "LayerTimes",
+    "Link",
     "Place",
     "Rates",
     "check_cluster",
+    "check_times",
     "check_versions",
     "choose_kernel",
     "current_kernel",
@@ -34,6 +40,7 @@ __all__ = [
     "peak_since",
     "save_cluster",
     "start_peak",
+    "times_of",
     "usable_threads",
     "use_kernel",
 ]
