@@ -134,7 +134,9 @@ def _check_link(link: Link, cluster: Cluster, where: str) -> None:
     for key, known in (("first", names), ("second", names | {OTHERS})):
         name = getattr(link, key)
         if name not in known:
-            raise ClusterError(f"{at}.{key}", f"no host is named '{name}'", "a host of this cluster", nearest(name, known))
+            raise ClusterError(
+                f"{at}.{key}", f"no host is named '{name}'", "a host of this cluster", nearest(name, known)
+            )
     if next(other for other in cluster.links if other.joins(link.first, link.second)) is not link:
         raise ClusterError(at, "a second link between the same hosts", "one for each pair", "delete one of them")
     _check_positive(link, at, "latency_s", "bandwidth", "both_bandwidth")
