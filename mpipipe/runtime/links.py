@@ -4,10 +4,12 @@ One pair of ranks stands for each pair of hosts, the lowest of each; pairs that 
 time. One rank of a pair leads: each of its messages says whether it is the last, so that the other need know no clock.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +23,7 @@ LEAST, MOST, ENOUGH_S = 2, 200, 0.02
 """A message is repeated, after one that does not count, for ENOUGH_S, but at least LEAST and at most MOST times."""
 SPIN_S = 2e-3
 """So long a rank waits without sleep: a sleep is longer than the latency of most links."""
+YIELD = getattr(os, "sched_yield", partial(time.sleep, 0))
 STALL_S = 60.0
 
 
@@ -101,4 +104,7 @@ def _wait(line: Line, requests: list[object]) -> None:
         requests = [request for i, request in enumerate(requests) if i not in ended]
         if not requests:
             return
-        time.sleep(0 if time.perf_counter() < spin_until else patience.next_wait("its message".__str__))
+        if time.perf_counter() < spin_until:
+            YIELD()
+        else:
+            time.sleep(patience.next_wait("its message".__str__))
