@@ -8,9 +8,9 @@ Usage:
   mpipipe generate CHECKPOINT [--] PROMPT [--count N] [--temperature T] [--top-k K] [--top-p P] [--seed N]
                    [--set KEY=VALUE]... [--threads N] [--quiet]
   mpipipe inspect CHECKPOINT [--stats] [--diff OTHER]
-  mpipipe probe [--save FILE] [--pretend FILE] [--threads N] [--quiet]
-  mpipipe plan [JOB] [--cluster FILE | --pretend FILE] [--save FILE] [--set KEY=VALUE]... [--data DATA] [--threads N]
-               [--quiet]
+  mpipipe probe [JOB] [--save FILE] [--pretend FILE] [--set KEY=VALUE]... [--data DATA] [--threads N] [--quiet]
+  mpipipe plan [JOB] [--cluster FILE | --pretend FILE] [--save FILE] [--explain] [--set KEY=VALUE]... [--data DATA]
+               [--threads N] [--quiet]
   mpipipe schedule [--name NAME] [--stages P] [--micros M] [--in-flight K] [--svg FILE]
   mpipipe bench [MODEL]... [--ranks N] [--rounds N] [--steps N] [--save FILE] [--quiet]
   mpipipe (-h | --help)
@@ -24,7 +24,8 @@ Commands:
   generate   Write PROMPT, and then what the model goes on to write. Once as many characters are there as it can see
              (data.context in training), it goes on from the last half of them, again and again.
   inspect    What a checkpoint holds: a tree with shapes, types and bytes. Exit status 1 if --diff finds a difference.
-  probe      The table of hosts: name, IP address, memory, threads, speed, versions.
+  probe      Measure, and show, the hosts (name, IP address, memory, threads, speed, versions), the links between them,
+             and what each kind of layer of JOB takes on them.
   plan       Who would get which layers, with the time and memory foretold, without training.
   schedule   Draw a schedule as a text grid, or as a picture.
   bench      How fast this machine trains, with mpipipe and with PyTorch in turn, each as one process and as a pipeline,
@@ -170,21 +171,19 @@ def _probe(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
     from mpipipe.probe import probe
 
-    threads = number(arguments, "--threads") or 0
-    return run_ranks(
-        lambda world, signals: probe(world, threads, arguments["--save"], arguments["--quiet"], arguments["--pretend"])
-    )
+    request = request_of(arguments)
+    return run_ranks(lambda world, signals: probe(world, request, arguments["--save"]))
 
 
 def _plan(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
-    from mpipipe.preview import PlanRequest, show_plan
+    from mpipipe.preview import PlanRequest, plan_alone
     from mpipipe.probe import probe_and_plan
 
     request = PlanRequest(request_of(arguments), arguments["--cluster"], arguments["--save"])
     if request.cluster is None and (launched_rank() is not None or request.run.pretend):
         return run_ranks(lambda world, signals: probe_and_plan(world, request))
-    return 0 if launched_rank() else show_plan(request, None)
+    return 0 if launched_rank() else plan_alone(request)
 
 
 def _inspect(arguments: Arguments) -> int:

@@ -1,13 +1,13 @@
 """How fast any plan could be at the best: bounds on the step time that no schedule can go below, whatever it is.
 
-- Fractional: were layers divisible at will, all hosts would be busy to the end. For any weights y >= 0 of the hosts that
-  sum to 1, the work of layer l costs at least min over h of y_h t_hl, so m times the sum of these over the layers is a
-  bound (duality of linear programs). It holds where a rank has several chunks, too.
+- Fractional: were layers divisible at will, all hosts would be busy to the end. For any weights y >= 0 of the hosts
+  that sum to 1, the work of layer l costs at least min over h of y_h t_hl, so m times the sum of these over the layers
+  is a bound (duality of linear programs). It holds where a rank has several chunks, too.
 - Path: the first micro-batch goes through F and I of all layers, one after another.
 - Chain, for one stage a rank: a stage with all of its layers' work for m micro-batches cannot begin before the first has
-  come through all stages before it: m * period_s + sum over r < s of (F_r + c_r) <= T for every stage s. The least T for
-  which a pipeline with that property exists, hosts and order free, memory for one micro-batch in flight, is a bound.
-  Whether one exists is found by the least sum over the stages before, since less of it never hurts.
+  come through all stages before it: m * period_s + sum over r < s of (F_r + c_r) <= T for every stage s. The least T
+  for which a pipeline with that property exists, hosts and order free, memory for one micro-batch in flight, is a
+  bound. Whether one exists is found by the least sum over the stages before, since less of it never hurts.
 """
 
 from collections.abc import Sequence

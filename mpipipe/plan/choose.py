@@ -15,7 +15,7 @@ from mpipipe.plan.closed import ALL, LIMITED
 from mpipipe.plan.improve import improve
 from mpipipe.plan.limits import Limits, wanted_limits
 from mpipipe.plan.price import Candidate, Prices
-from mpipipe.plan.problem import Problem, StageChoice
+from mpipipe.plan.problem import Problem, StageChoice, Stages
 from mpipipe.plan.search import front
 from mpipipe.schedule import SCHEDULES
 
@@ -25,8 +25,6 @@ PRICING_NODES, IMPROVING_NODES = 1_500_000, 1_500_000
 """Nodes to simulate at the most, at about a microsecond each: when pricing proposals, when improving."""
 KEPT = 3
 """Candidates that are improved."""
-
-Stages = tuple[StageChoice, ...]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 One micro-batch goes through every stage and link, there and back; every further one adds what the slowest of them
 needs: the busiest stage, the busiest link, or a stage s that has all its K_s micro-batches on their way, each for the
-round trip RT_s from there to the end and back. That last term is for K_s < m only: a stage with room for the whole batch
-never waits for room. The form is exact for GPipe where transfers overlap and gradients leave after W, and a bound for
-1F1B (source: chain-on-chain partitioning, Pinar and Aykanat 2004, with links and Little's law put in).
+round trip RT_s from there to the end and back. That last term is for K_s < m only: a stage with room for the whole
+batch never waits for room. The form is exact for GPipe where transfers overlap and gradients leave after W, and a
+bound for 1F1B (chain-on-chain partitioning, Pinar and Aykanat 2004, with links and Little's law put in).
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Only the slowest stage: how far every multiset of kinds reaches within a bound. One number a state, so quick.
 
 From the last layer backwards, a host within the bound takes as many layers as it can; taking fewer never helps those
-before it. So the farthest that S + u reaches is the farthest that u reaches from where S does, over all u in it. Links and
-round trips are left out: it is a bound from below, exact where these do not matter (Pinar and Aykanat 2004).
+before it. So the farthest that S + u reaches is the farthest that u reaches from where S does, over all u in it. Links
+and round trips are left out: it is a bound from below, exact where these do not matter (Pinar and Aykanat 2004).
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def least_period(tables: Tables, levels: Sequence[Level]) -> float:
 
 
 def good_orders(tables: Tables, counts: Sequence[int]) -> Iterator[list[int]]:
-    """Orders of kinds, first stage first: what reaches farthest within the least period, and the same sorted by speed."""
+    """Orders of kinds, first stage first: what reaches farthest within the least period, and that sorted by speed."""
     sizes = [len(kind) for kind in tables.kinds]
     speed = [min(float(mode.busy[-1]) for mode in modes) for modes in tables.modes]
     levels = multisets(sizes, max(counts))

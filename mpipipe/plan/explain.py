@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from mpipipe.plan.baselines import by_count, by_memory, by_parameters, by_time
 from mpipipe.plan.choose import Allowed, price_all
 from mpipipe.plan.price import Prices
-from mpipipe.plan.problem import StageChoice
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,10 @@ def alternatives(prices: Prices, what: Allowed) -> Iterator[Alternative]:
     }
     single = [name for name in what.schedules if name in ("gpipe", "1f1b", "zb-h1")] or ["1f1b"]
     for rule, cut in rules.items():
-        stages = tuple(StageChoice(host, first, last, False) for host, first, last in cut(problem))
+        stages = cut(problem)
         steps = [one.step_s for one in price_all(prices, stages, single, what.most)]
         yield Alternative(rule, tuple(stage.first for stage in stages[1:]), min(steps, default=None))
-    plain = tuple(StageChoice(host, first, last, False) for host, first, last in by_count(problem))
+    plain = by_count(problem)
     classic = prices.of("1f1b", plain, tuple(len(plain) - s for s in range(len(plain))))
     yield Alternative(
         "equal numbers of layers, plain 1f1b",

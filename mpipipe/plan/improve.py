@@ -10,14 +10,12 @@ from itertools import combinations
 
 from mpipipe.plan.limits import wanted_limits
 from mpipipe.plan.price import Candidate, Prices, stage_cost
-from mpipipe.plan.problem import Problem, StageChoice
+from mpipipe.plan.problem import Problem, StageChoice, Stages
 
 GAIN = 1e-6
 """By how much, of the step, a change must be better."""
 MANY = 12
 """Stages beyond which only those places are looked at that touch the slowest stage."""
-
-Stages = tuple[StageChoice, ...]
 
 
 def improve(prices: Prices, start: Candidate, most_nodes: int, most: int) -> Candidate:
@@ -55,10 +53,10 @@ def changes(problem: Problem, stages: Stages) -> Iterator[Stages]:
     """Every way that is one small change away."""
     for s in range(len(stages) - 1):
         for step in (1, -1):
-            a, b = stages[s], stages[s + 1]
-            edge = a.last + step
-            if a.first < edge < b.last:
-                yield (*stages[:s], replace(a, last=edge), replace(b, first=edge), *stages[s + 2 :])
+            here, after = stages[s], stages[s + 1]
+            edge = here.last + step
+            if here.first < edge < after.last:
+                yield (*stages[:s], replace(here, last=edge), replace(after, first=edge), *stages[s + 2 :])
     hosts = list(dict.fromkeys(stage.host for stage in stages))
     slowest = max(stages, key=lambda one: _period(problem, one)).host
     for a, b in combinations(hosts, 2):

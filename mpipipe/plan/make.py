@@ -10,14 +10,12 @@ from mpipipe.plan.bound import lower_bound
 from mpipipe.plan.choose import Allowed, allowed, choose, fastest, price_all
 from mpipipe.plan.notes import notes_on
 from mpipipe.plan.price import Candidate, Prices, boundary, placement_of
-from mpipipe.plan.problem import StageChoice
+from mpipipe.plan.problem import StageChoice, Stages
 from mpipipe.plan.reckon import Ground, survey_ground
 from mpipipe.plan.refuse import refuse
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.resources.cluster import Cluster
 from mpipipe.schedule import SCHEDULES
-
-Stages = tuple[StageChoice, ...]
 
 
 def make_plan(

@@ -50,7 +50,7 @@ def _price_of(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> st
     room = int(prices.problem.room_bytes[host])
     if least > room:
         return f"it has {max(0, room):,} bytes, and the smallest layer takes {least:,}"
-    with_it = []
+    with_it: list[Candidate] = []
     for s in range(len(chosen.stages) + 1):
         for stages in _inserted(chosen, host, s):
             with_it += price_all(prices, stages, [_single(chosen, what)], what.most)

@@ -5,10 +5,10 @@ The closed form is a sum (one micro-batch's way) and m - 1 times a maximum (the 
 bounds are searched by branch and bound: between two of them no plan takes less than the way at the upper one and m - 1
 periods of the lower one. A plan found at a bound attains a period of its own, which cuts the interval further.
 
-Order free, the problem is NP-complete in the number of kinds of hosts (Benoit and Robert 2008), but shelves are small: the
-states are multisets of kinds, 512 for nine hosts all different. Where there are too many, the best order of kinds for
-the slowest stage is found first (`cover`), and only plans of that order, and a few others, are searched; `bound` says how
-far from the best that may be.
+Order free, the problem is NP-complete in the number of kinds of hosts (Benoit and Robert 2008), but shelves are small:
+the states are multisets of kinds, 512 for nine hosts all different. Where there are too many, the best order of kinds
+for the slowest stage is found first (`cover`), and only plans of that order, and a few others, are searched; `bound`
+says how far from the best that may be.
 """
 
 import heapq

@@ -6,13 +6,16 @@ from mpipipe.resources.cluster import (
     ClusterError,
     Host,
     check_cluster,
+    check_times,
     check_versions,
     load_cluster,
     save_cluster,
+    times_of,
 )
 from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
 from mpipipe.resources.kernels import VARIABLE as KERNEL_VARIABLE
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
+from mpipipe.resources.measured import LayerTimes, Link, scaled
 from mpipipe.resources.peak import peak_since, start_peak
 from mpipipe.resources.pretence import Pretence, load_pretence, pretence_text, pretended
 
@@ -21,10 +24,13 @@ __all__ = [
     "Cluster",
     "ClusterError",
     "Host",
+    "LayerTimes",
+    "Link",
     "Place",
     "Pretence",
     "Rates",
     "check_cluster",
+    "check_times",
     "check_versions",
     "choose_kernel",
     "current_kernel",
@@ -38,7 +44,9 @@ __all__ = [
     "pretence_text",
     "pretended",
     "save_cluster",
+    "scaled",
     "start_peak",
+    "times_of",
     "usable_threads",
     "use_kernel",
 ]

@@ -32,6 +32,7 @@ class Tag(IntEnum):
     NORM = 6
     PIECE = 7
     TIED = 8
+    LINK = 9
 
     def of(self, number: int) -> int:
         """The MPI tag for micro-batch or piece `number`."""
