@@ -1,4 +1,4 @@
-"""Everyone knows: rank 0 tells job, shapes and plan; every rank makes its stage and says that it is ready."""
+"""Everyone knows: rank 0 tells job, shapes and plan; every rank makes its stages and says that it is ready."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,13 +11,14 @@ from mpipipe.plan import Plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import human_bytes
 from mpipipe.resources import Pretence, memory, start_peak
-from mpipipe.runtime.crew import CONDUCTOR, Crew, gradient_port, ports_of, share_of
+from mpipipe.runtime.crew import CONDUCTOR, Crew, ports_of, shares_of
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.slow_links import over_links
 from mpipipe.runtime.source import SLOTS, Source
 from mpipipe.runtime.stage import Stage
 from mpipipe.runtime.workqueue import WorkQueue
 from mpipipe.runtime.world import World
+from mpipipe.schedule import lane_of
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,16 @@ class Brief:
 
 
 def enlist(world: World, brief: Brief, pretence: Pretence | None = None) -> Member:
-    """Make this rank's stage, agree with all others, and be ready. Raises PlanError where a host lacks the memory."""
+    """Make this rank's stages, agree with all others, and be ready. Raises PlanError where a host lacks the memory."""
     model = build_model(brief.job.model, brief.input_shape)
     crew = Crew(world.rank, brief.plan, model, brief.job)
     start_bytes = start_peak()
-    stage, verdict = _make_stage(crew, world.host)
+    stages, verdict = _make_stages(crew, world.host)
     verdicts = world.gather(verdict)
     world.share(lambda: _check_ready(verdicts or [], brief.plan))
-    threads = crew.stage_plan.threads if crew.stage_plan else 1
     source = _make_source(crew) if world.rank == CONDUCTOR else None
     transport = over_links(world.transport(), world.rank, pretence)
-    member = Member(crew, transport, WorkQueue(threads), stage, source)
+    member = Member(crew, transport, WorkQueue(crew.threads), stages, source)
     member.start_bytes = start_bytes
     if pretence is not None:
         member.pace_at = partial(pretence.speed, world.rank)
@@ -62,22 +62,20 @@ def one_sequence(job: Job) -> Job:
     return replace(job, train=replace(job.train, batch=1, micro_batch=1))
 
 
-def _make_stage(crew: Crew, host: str) -> tuple[Stage | None, dict[str, Any]]:
-    share, mine = share_of(crew), crew.stage_plan
-    if share is None or mine is None:
-        return None, {}
-    free = memory()[1]
+def _make_stages(crew: Crew, host: str) -> tuple[tuple[Stage, ...], dict[str, Any]]:
+    """The stages and, for all ranks to see, what is short or the ends of each stage."""
+    free, planned = memory()[1], sum(mine.bytes for mine in crew.stage_plans)
     where = f"host {host} (rank {crew.rank})"
-    needs = f"{mine.bytes:,} bytes ({human_bytes(mine.bytes)}) for layers {share.first} to {share.last - 1}"
-    if mine.bytes > free:
-        return None, {"short": f"{where} has {free:,} bytes free and needs {needs}"}
+    layers = " and ".join(f"{mine.first} to {mine.last - 1}" for mine in crew.stage_plans)
+    needs = f"{planned:,} bytes ({human_bytes(planned)}) for layers {layers}"
+    if planned > free:
+        return (), {"short": f"{where} has {free:,} bytes free and needs {needs}"}
     try:
-        stage = Stage(share)
+        stages = tuple(Stage(share) for share in shares_of(crew))
     except MemoryError:
-        return None, {"short": f"{where} could not allocate {needs}; it has {free:,} bytes free"}
-    ports = ports_of(crew)
-    ends = {"in": ports.act_in.facts(), "out": ports.act_out.facts(), "back": gradient_port(ports.act_out).facts()}
-    return stage, ends
+        return (), {"short": f"{where} could not allocate {needs}; it has {free:,} bytes free"}
+    ports = [ports_of(crew, stage) for stage in crew.chunks]
+    return stages, {"in": [ends.act_in.facts() for ends in ports], "out": [ends.act_out.facts() for ends in ports]}
 
 
 def _check_ready(verdicts: list[dict[str, Any]], plan: Plan) -> bool:
@@ -85,10 +83,12 @@ def _check_ready(verdicts: list[dict[str, Any]], plan: Plan) -> bool:
     if short:
         remedy = "help: more ranks, a smaller train.micro_batch, or plan.schedule=1f1b"
         raise PlanError("memory", "; ".join(short), "room for every stage before training begins", remedy)
-    for before, after in zip(plan.stages, plan.stages[1:], strict=False):
-        sends, receives = verdicts[before.rank]["out"], verdicts[after.rank]["in"]
+    places = lane_of(plan.placement)
+    for (sender, out), (receiver, into) in zip(places, places[1:], strict=False):
+        before, after = plan.lanes[sender], plan.lanes[receiver]
+        sends, receives = verdicts[before]["out"][out], verdicts[after]["in"][into]
         if sends != receives:
-            found = f"rank {before.rank} sends {sends}, rank {after.rank} receives {receives}"
+            found = f"rank {before} sends {sends}, rank {after} receives {receives}"
             raise PlanError("messages", found, "the same on both sides")
     return True
 

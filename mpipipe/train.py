@@ -217,17 +217,18 @@ def _leave(run: Run, steps: Steps) -> None:
 
 def _memory(run: Run, steps: Steps) -> tuple[Memory, ...]:
     """What each rank took, of what was planned; rank 0 up to now, the others up to the last step."""
-    member = steps.conductor.member
-    taken = dict(zip((stage.rank for stage in run.brief.plan.stages), steps.peak_bytes, strict=True))
+    plan, member = run.brief.plan, steps.conductor.member
+    taken = dict(zip(plan.lanes, steps.peak_bytes, strict=True))
     taken[CONDUCTOR] = peak_since(member.start_bytes)
-    return tuple(Memory(stage.rank, stage.bytes, taken[stage.rank]) for stage in run.brief.plan.stages)
+    planned = {rank: sum(plan.stages[stage].bytes for stage in plan.stages_of(rank)) for rank in plan.lanes}
+    return tuple(Memory(rank, planned[rank], taken[rank]) for rank in plan.lanes)
 
 
 def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
     reached = f"trained {summary.steps} of {run.total_steps} steps in {human_seconds(seconds)}"
     if summary.samples_per_s:
         reached += f", {summary.samples_per_s:,.0f} samples/s"
-    lines = [f"{reached}, on {summary.stages} of {plural(summary.ranks, 'rank')}"]
+    lines = [f"{reached}, on {len(run.brief.plan.lanes)} of {plural(summary.ranks, 'rank')}"]
     data = run.samples.data
     held = f"on the {data.validation.count:,} held-back samples{of_tokens(data)}"
     if summary.validation_accuracy is not None:

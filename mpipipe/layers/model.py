@@ -56,7 +56,8 @@ class LayerCost:
     """One layer and one full micro-batch, as the planner sees it. Work is of the whole micro-batch; sizes in bytes.
 
     `saved` is kept from F to W (the output included), `held` from I to W (the gradient by the output included);
-    `boundary` is the message to the next layer; `scratch` is what one worker thread needs for a moment. Layers of one
+    `boundary` is the message to the next layer; `scratch` is what one worker thread needs for a moment. `loss` is the
+    part of the last layer's `saved` that is target and loss, which a stage that recomputes keeps too. Layers of one
     `signature` take the same time.
     """
 
@@ -73,6 +74,7 @@ class LayerCost:
     held_bytes: int
     scratch_bytes: int
     signature: str = ""
+    loss_bytes: int = 0
 
 
 def build_model(settings: ModelSettings, input_shape: Shape) -> Model:
@@ -123,7 +125,7 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
         rows = train.micro_batch
         per_micro = rows * item_bytes
         out = size(model.shapes[i + 1]) * per_micro
-        loss_saved = _loss_bytes(model, item_bytes) * rows if i == len(model.layers) - 1 else 0
+        loss = _loss_bytes(model, item_bytes) * rows if i == len(model.layers) - 1 else 0
         costs.append(
             LayerCost(
                 name=model.names[i],
@@ -135,11 +137,12 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 state_bytes=_state_bytes(layer.parameters(shape), train.optimizer) * item_bytes,
                 input_bytes=size(shape) * per_micro,
                 boundary_bytes=out,
-                saved_bytes=out + total(layer.saved(shape)) * per_micro + loss_saved,
+                saved_bytes=out + total(layer.saved(shape)) * per_micro + loss,
                 held_bytes=out + total(layer.held(shape)) * per_micro,
                 scratch_bytes=int(cost.scratch * per_micro + cost.fixed * item_bytes)
                 + _sum_bytes(layer.parameters(shape), item_bytes),
                 signature=signature(model, i),
+                loss_bytes=loss,
             )
         )
     return tuple(costs)

@@ -1,6 +1,6 @@
 """Rank 0 conducting: it gives the orders, feeds the pipeline, gathers what came of each batch, and saves.
 
-Rank 0 is a member like any other and may hold any stage or none; conducting is what it does besides.
+Rank 0 is a member like any other and may hold any stages or none; conducting is what it does besides.
 """
 
 import math
@@ -16,10 +16,11 @@ from mpipipe.errors import NonFiniteError
 from mpipipe.layers import Array
 from mpipipe.runtime.collect import Collector, PieceWriter
 from mpipipe.runtime.crew import CONDUCTOR
-from mpipipe.runtime.member import Interruption, Member
+from mpipipe.runtime.inbox import Interruption
+from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Tag, wait_all
 from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, report_array, unpack_report
-from mpipipe.runtime.result import StepResult, sum_up
+from mpipipe.runtime.result import StepResult, last_report, layer_squares, sum_up
 from mpipipe.runtime.source import Feed
 
 
@@ -32,13 +33,17 @@ class DivergedError(Interruption):
 
 
 class Conductor:
-    """See the module. Orders go to all ranks; reports come from those with a stage."""
+    """See the module. Orders go to all ranks; reports come from those with stages, in the order of `Plan.lanes`."""
 
     def __init__(self, member: Member) -> None:
         self.member, self.transport, self.crew = member, member.transport, member.crew
         self.others = [rank for rank in range(self.crew.plan.ranks) if rank != CONDUCTOR]
-        self.stages = self.crew.plan.stages
-        self.arrays = [report_array(stage.last - stage.first) for stage in self.stages]
+        self.plan = self.crew.plan
+        self.arrays = [
+            report_array(sum(self.plan.stages[stage].last - self.plan.stages[stage].first for stage in held))
+            for held in self.plan.placement
+        ]
+        self.last = self.plan.lanes.index(self.crew.last_rank)
         self.expected: list[Any] = []
         self.last_report: Any = None
         self.collector: Collector | None = None
@@ -68,15 +73,16 @@ class Conductor:
         norm = self._norm(reports, step) * scale
         self._tell_norm(norm, scale)
         self.member.update(order, norm, scale)
-        return sum_up(reports, self.stages, counted, norm, time.perf_counter() - began)
+        return sum_up(reports, self.plan, counted, norm, time.perf_counter() - began)
 
     def evaluate(self, rows: Array, feed: Feed) -> tuple[float, int, int]:
         """Over the rows: the sum of losses, how many predictions were right, and of how many targets that count."""
-        loss, right, counted, batch = 0.0, 0, 0, self.crew.plan.batch
+        loss, right, counted, batch = 0.0, 0, 0, self.plan.batch
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
             reports = self._forward(Order(What.EVALUATE, samples=len(part)), part, feed, targets=True)
-            loss, right = loss + reports[-1].loss, right + reports[-1].right
+            last = last_report(reports, self.plan)
+            loss, right = loss + last.loss, right + last.right
             counted += self._counted()
         return loss, right, counted
 
@@ -84,7 +90,7 @@ class Conductor:
         """Outputs (n, *shape) of at most a batch of rows; valid until the next call."""
         programs = self.member.programs
         if len(programs.sink) < len(rows):
-            programs.sink = np.empty((self.crew.plan.batch, *self.crew.model.shapes[-1]), np.float32)
+            programs.sink = np.empty((self.plan.batch, *self.crew.model.shapes[-1]), np.float32)
         self._forward(Order(What.PREDICT, samples=len(rows)), rows, feed, targets=False)
         return programs.sink[: len(rows)]
 
@@ -99,17 +105,18 @@ class Conductor:
         self.member.source.begin(rows, feed, targets)
         self.order(order)
         self.expected = self._receive_reports(0)
-        self.last_report = self.expected[-1] if self.crew.last_rank != CONDUCTOR else None
+        self.last_report = self.expected[self.last] if self.crew.last_rank != CONDUCTOR else None
 
     def _receive_reports(self, number: int) -> list[Any]:
         return [
-            self.transport.receive(array, stage.rank, Tag.REPORT.of(number))
-            for array, stage in zip(self.arrays, self.stages, strict=True)
+            self.transport.receive(array, rank, Tag.REPORT.of(number))
+            for array, rank in zip(self.arrays, self.plan.lanes, strict=True)
         ]
 
     def _reports(self) -> list[Report]:
         """The last stage's first: where its loss is not finite, the others' never come."""
-        *others, last = self.expected
+        others, last = list(self.expected), self.expected[self.last]
+        del others[self.last]
         self.last_report = None  # from here on it is waited for, so nobody else may test it
         if last is not None:
             self.member.wait([last], "waiting for the last stage's report")
@@ -118,13 +125,13 @@ class Conductor:
         return [unpack_report(array) for array in self.arrays]
 
     def _check_trouble(self) -> None:
-        trouble = unpack_report(self.arrays[-1]).trouble
+        trouble = unpack_report(self.arrays[self.last]).trouble
         if trouble >= 0:
             raise DivergedError(trouble)
 
     def _norm(self, reports: list[Report], step: int) -> float:
         """Square sums added in layer order, whatever the cut. Raises NonFiniteError naming the layer."""
-        squares = [square for report in reports for square in report.squares]
+        squares = layer_squares(reports, self.plan)
         for layer in reversed(range(len(squares))):
             if not math.isfinite(squares[layer]):
                 name = self.crew.model.names[layer]
@@ -141,7 +148,7 @@ class Conductor:
         if not self.crew.wants_norm:
             return
         array = np.array([norm, scale])
-        ranks = [stage.rank for stage in self.stages if stage.rank != CONDUCTOR]
+        ranks = [rank for rank in self.plan.lanes if rank != CONDUCTOR]
         requests = [self.transport.send(array, rank, Tag.NORM.of(0)) for rank in ranks]
         self.member.wait(requests, "sending the gradients' norm")
 
@@ -181,7 +188,7 @@ class Conductor:
     def _look_around(self) -> None:
         self._pump()
         if self.last_report is not None and self.transport.finished([self.last_report]):
-            self.expected[-1] = self.last_report = None
+            self.expected[self.last] = self.last_report = None
             self._check_trouble()
 
     # ---- saving -------------------------------------------------------------------------------------------------
@@ -189,7 +196,7 @@ class Conductor:
     def save(self, open_writer: Callable[[], PieceWriter]) -> None:
         """Begin a checkpoint of the weights as they are now, after one under way. Raises CheckpointError."""
         self.finish_save()
-        owners = [self.crew.plan.rank_of(piece.layer) for piece in self.pieces]
+        owners = [self.plan.rank_of(piece.layer) for piece in self.pieces]
         self.collector, self.all_in = Collector(self.transport, self.pieces, owners, open_writer), False
         self.order(Order(What.SAVE))
         self.member.save()

@@ -21,7 +21,7 @@ SHORT_WAIT_S, LONG_WAIT_S = 50e-6, 1e-3
 
 
 class Tag(IntEnum):
-    """What a message is; with the micro-batch's (or piece's) number it makes the MPI tag."""
+    """What a message is; with the number of the micro-batch and chunk, or of the piece, it makes the MPI tag."""
 
     ACT = 0
     TARGET = 1
@@ -35,7 +35,7 @@ class Tag(IntEnum):
     LINK = 9
 
     def of(self, number: int) -> int:
-        """The MPI tag for micro-batch or piece `number`."""
+        """The MPI tag for `number`."""
         return number * len(Tag) + self
 
 
@@ -71,21 +71,30 @@ class Rendezvous(Transport, Protocol):
 
 @dataclass(frozen=True)
 class Port:
-    """One end of a stream of messages: each is (up to `rows`, *shape) of `dtype` to or from `peer`."""
+    """One end of a stream of messages: each is (up to `rows`, *shape) of `dtype` to or from `peer`.
+
+    They are for the receiving rank's chunk number `chunk`, where no rank has more than `chunks`. With the sender this
+    tells the boundary that they cross, by the least numbers: MPI promises tags up to 32767 only.
+    """
 
     peer: int
     tag: Tag
     rows: int
     shape: Shape
     dtype: str
+    chunk: int = 0
+    chunks: int = 1
 
-    def send(self, transport: Transport, array: Array, number: int) -> Any:
+    def send(self, transport: Transport, array: Array, micro: int) -> Any:
         """Check, then begin to send."""
-        return transport.send(self.checked(array), self.peer, self.tag.of(number))
+        return transport.send(self.checked(array), self.peer, self._number(micro))
 
-    def receive(self, transport: Transport, array: Array, number: int) -> Any:
+    def receive(self, transport: Transport, array: Array, micro: int) -> Any:
         """Check, then begin to receive."""
-        return transport.receive(self.checked(array), self.peer, self.tag.of(number))
+        return transport.receive(self.checked(array), self.peer, self._number(micro))
+
+    def _number(self, micro: int) -> int:
+        return self.tag.of(micro * self.chunks + self.chunk)
 
     def checked(self, array: Array) -> Array:
         """The array, if it is what was agreed on. Raises MessageError before MPI sees it."""
@@ -98,12 +107,12 @@ class Port:
 
     def facts(self) -> list[Any]:
         """What both ends must agree on, as plain data."""
-        return [self.tag.name, self.rows, list(self.shape), self.dtype]
+        return [self.tag.name, self.rows, list(self.shape), self.dtype, self.chunk, self.chunks]
 
 
-def port(peer: int, tag: Tag, rows: int, shape: Shape, dtype: DTypeLike) -> Port:
-    """A port with the dtype's name."""
-    return Port(peer, tag, rows, tuple(shape), np.dtype(dtype).name)
+def port(peer: int, tag: Tag, rows: int, shape: Shape, dtype: DTypeLike, place: tuple[int, int] = (0, 1)) -> Port:
+    """A port with the dtype's name. `place` are its chunk and chunks."""
+    return Port(peer, tag, rows, tuple(shape), np.dtype(dtype).name, *place)
 
 
 class Patience:

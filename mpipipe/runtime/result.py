@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mpipipe.plan import StagePlan
+from mpipipe.plan import Plan
 from mpipipe.runtime.orders import Report
 
 
@@ -11,7 +11,7 @@ from mpipipe.runtime.orders import Report
 class StepResult:
     """One batch, summed up: mean loss and accuracy over the targets that count, the gradients' global norm before
     clipping, seconds by rank 0's clock, busy fraction of each rank's workers, the bubble, the longest pause for a
-    checkpoint; bytes of memory that each stage's rank has taken at the most since it was made."""
+    checkpoint; bytes of memory that each rank with stages (`Plan.lanes`) has taken at the most since they were made."""
 
     loss: float
     accuracy: float
@@ -23,21 +23,29 @@ class StepResult:
     peak_bytes: tuple[int, ...]
 
 
-def sum_up(
-    reports: Sequence[Report], stages: Sequence[StagePlan], counted: int, norm: float, seconds: float
-) -> StepResult:
-    """The result of a batch with `counted` targets that count. Reports are in the order of the stages."""
-    pairs = list(zip(reports, stages, strict=True))
-    busy = tuple((stage.rank, min(1.0, report.busy_s / seconds / stage.threads)) for report, stage in pairs)
-    threads = sum(stage.threads for stage in stages)
-    loss, right, of = reports[-1].loss, reports[-1].right, max(1, counted)
+def sum_up(reports: Sequence[Report], plan: Plan, counted: int, norm: float, seconds: float) -> StepResult:
+    """The result of a batch with `counted` targets that count. Reports are in the order of `plan.lanes`."""
+    threads = [plan.stages[held[0]].threads for held in plan.placement]
+    each = zip(plan.lanes, reports, threads, strict=True)
+    last, of = last_report(reports, plan), max(1, counted)
     return StepResult(
-        loss=loss / of,
-        accuracy=right / of,
+        loss=last.loss / of,
+        accuracy=last.right / of,
         norm=norm,
         seconds=seconds,
-        busy=tuple(sorted(busy)),
-        bubble=max(0.0, 1 - sum(report.busy_s for report in reports) / (threads * seconds)),
+        busy=tuple(sorted((rank, min(1.0, report.busy_s / seconds / wide)) for rank, report, wide in each)),
+        bubble=max(0.0, 1 - sum(report.busy_s for report in reports) / (sum(threads) * seconds)),
         pause_s=max(report.pause_s for report in reports),
         peak_bytes=tuple(report.peak_bytes for report in reports),
     )
+
+
+def last_report(reports: Sequence[Report], plan: Plan) -> Report:
+    """That of the rank with the last stage, which has the loss."""
+    return reports[plan.lanes.index(plan.stages[-1].rank)]
+
+
+def layer_squares(reports: Sequence[Report], plan: Plan) -> list[float]:
+    """The sum of squared gradients of each layer, in the order of the layers."""
+    left = {rank: iter(report.squares) for rank, report in zip(plan.lanes, reports, strict=True)}
+    return [next(left[stage.rank]) for stage in plan.stages for _ in range(stage.first, stage.last)]

@@ -1,6 +1,7 @@
 """Every rank but 0: wait for an order, carry it out, until told to stop."""
 
-from mpipipe.runtime.member import Member, Overruled
+from mpipipe.runtime.inbox import Overruled
+from mpipipe.runtime.member import Member
 from mpipipe.runtime.orders import What
 
 

@@ -3,10 +3,14 @@
 Everything is allocated once. Micro-batch m uses activation slot m modulo `in_flight` and gradient slot m modulo
 `gradients_in_flight`; array 0 of a slot is where the stage's input is received, and its last array where the output is
 sent from. A smaller last micro-batch uses the first rows. Nothing here knows MPI.
+
+A stage that recomputes keeps only its input and its output of a micro-batch in flight (and on the last stage the target
+and what the loss saves). F works in an area that belongs to its worker for as long; I works everything out again, with
+the same random draws, in an area that belongs to the gradient slot until W has ended (Chen et al. 2016, section 3).
 """
 
 import math
-from dataclasses import dataclass
+from collections import deque
 from functools import partial
 
 import numpy as np
@@ -15,9 +19,7 @@ from mpipipe.layers import (
     Array,
     Key,
     Layer,
-    Model,
     Scratch,
-    Tile,
     Update,
     is_running,
     leaves,
@@ -28,12 +30,11 @@ from mpipipe.layers import (
     tree_bytes,
     update_weight,
 )
-from mpipipe.runtime.slots import DTYPE, GradientSlot, Slot, make_gradient_slot, make_slot
+from mpipipe.runtime.parts import group_tiles
+from mpipipe.runtime.share import Now, Share
+from mpipipe.runtime.slots import DTYPE, GradientSlot, Ring, Slot, make_area, make_gradient_slot, make_slot
 from mpipipe.runtime.tied import make_tied
 from mpipipe.runtime.workqueue import Task
-
-PART_FLOPS = 1e8
-"""Tiles of W are put together to tasks of at least this much work; it changes no bit, since each tile stays itself."""
 
 
 class NonFiniteLossError(Exception):
@@ -44,34 +45,8 @@ class NonFiniteLossError(Exception):
         self.micro = micro
 
 
-@dataclass(frozen=True)
-class Share:
-    """What a stage is told: layers `first` to `last - 1` of the model, and the room it has.
-
-    Optimizer 'none' only evaluates, and has no gradients.
-    """
-
-    model: Model
-    first: int
-    last: int
-    in_flight: int
-    gradients: int
-    micro_batch: int
-    tile_rows: int
-    optimizer: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class Now:
-    """The batch at hand: `samples` in all; `step` keys the random draws, and is None when only evaluating."""
-
-    samples: int
-    step: int | None
-
-
 class Stage:
-    """One rank's stage. Making it allocates everything and raises MemoryError where that cannot be had."""
+    """One stage of a rank. Making it allocates everything and raises MemoryError where that cannot be had."""
 
     def __init__(self, share: Share) -> None:
         self.share, self.model = share, share.model
@@ -89,13 +64,13 @@ class Stage:
             for tree in self.weights
         ]
         rows, loss = share.micro_batch, self.model.loss if self.is_last else None
-        self.slots = [make_slot(self.layers, self.shapes, rows, loss) for _ in range(share.in_flight)]
-        held = share.gradients if trains else 0
-        self.gradient_slots = [make_gradient_slot(self.layers, self.shapes, rows) for _ in range(held)]
+        held, again = share.gradients if trains else 0, share.recompute
+        self.slots = Ring(share.in_flight, lambda: make_slot(self.layers, self.shapes, rows, loss, again))
+        self.gradient_slots = Ring(held, lambda: make_gradient_slot(self.layers, self.shapes, rows, again))
+        self.areas = Ring(share.threads if again else 0, lambda: make_area(self.layers, self.shapes, rows))
+        self.free_areas = deque(range(len(self.areas)))
         self.tied = make_tied(share.model, share.first, self.gradients)
-        self.views: dict[tuple[int, int], Slot] = {}
-        self.gradient_views: dict[tuple[int, int], GradientSlot] = {}
-        self.parts = self._group_tiles()
+        self.parts = group_tiles(self.layers, self.shapes, share.tile_rows, rows)
         self.now = Now(0, None)
         self.losses: list[float] = []
         self.right: list[int] = []
@@ -103,32 +78,16 @@ class Stage:
     def _each(self) -> list[tuple[Layer, tuple[int, ...]]]:
         return list(zip(self.layers, self.shapes, strict=False))
 
-    def _group_tiles(self) -> list[list[tuple[int, Tile]]]:
-        groups: list[list[tuple[int, Tile]]] = []
-        room = 0.0
-        for i, (layer, shape) in enumerate(self._each()):
-            tiles = layer.tiles(shape, self.share.tile_rows)
-            work = layer.cost(shape).grad_weight.flops * self.share.micro_batch / max(1, len(tiles))
-            for tile in tiles:
-                if room <= 0:
-                    groups.append([])
-                    room = PART_FLOPS
-                groups[-1].append((i, tile))
-                room -= work
-        return groups
-
     def bytes(self) -> int:
-        """Bytes of all arrays."""
+        """Bytes of all arrays. With K slots, G gradient slots and T threads, in the terms of `layers.LayerCost`:
+
+        sum of (weight + gradient + state) + K (input of the first + sum of saved) + G (the same input + sum of held).
+        A stage that recomputes has K (input of the first + boundary of the last + sum of loss) + (T + G) (sum of saved
+        - sum of loss) in place of the second term.
+        """
         trees = [*self.weights, *self.gradients, *(tree for state in self.state for tree in state.values())]
-        flat = [array for slot in self.slots for array in (*slot.acts, slot.target)]
-        flat += [array for slot in self.gradient_slots for array in slot.grads]
-        trees += [tree for slot in self.slots for tree in (*slot.saved, slot.loss_saved)]
-        trees += [tree for slot in self.gradient_slots for tree in slot.held]
-        return (
-            sum(map(tree_bytes, trees))
-            + sum(array.nbytes for array in flat)
-            + (self.tied.twin.nbytes if self.tied else 0)
-        )
+        rings = self.slots.bytes() + self.gradient_slots.bytes() + self.areas.bytes()
+        return sum(map(tree_bytes, trees)) + rings + (self.tied.twin.nbytes if self.tied else 0)
 
     def initialise(self, layer: int) -> None:
         """Draw the weights of one layer (by its number in the model) from (seed, layer); tied ones are drawn alike."""
@@ -152,22 +111,26 @@ class Stage:
         return min(self.share.micro_batch, self.now.samples - micro * self.share.micro_batch)
 
     def slot(self, micro: int) -> Slot:
-        """The arrays of a micro-batch, cut to its rows."""
-        index, rows = micro % len(self.slots), self.rows(micro)
-        if (index, rows) not in self.views:
-            self.views[index, rows] = self.slots[index].cut(rows)
-        return self.views[index, rows]
+        """The arrays of a micro-batch in flight, cut to its rows."""
+        return self.slots.at(micro, self.rows(micro))
 
     def gradient_slot(self, micro: int) -> GradientSlot:
         """The gradient arrays of a micro-batch, cut to its rows."""
-        index, rows = micro % len(self.gradient_slots), self.rows(micro)
-        if (index, rows) not in self.gradient_views:
-            self.gradient_views[index, rows] = self.gradient_slots[index].cut(rows)
-        return self.gradient_views[index, rows]
+        return self.gradient_slots.at(micro, self.rows(micro))
 
     def forward(self, micro: int, scratch: Scratch) -> None:
-        """F; on the last stage of a batch with targets, the loss too."""
-        slot, step = self.slot(micro), self.now.step
+        """F of all layers."""
+        if not self.share.recompute:
+            self._forward(micro, self.slot(micro), scratch)
+            return
+        number = self.free_areas.pop()  # there is one for each worker, and a worker is at one F at a time
+        try:
+            self._forward(micro, self.slot(micro).on_its_way(self.areas.at(number, self.rows(micro))), scratch)
+        finally:
+            self.free_areas.append(number)
+
+    def _forward(self, micro: int, slot: Slot, scratch: Scratch) -> None:
+        step = self.now.step
         for i, layer in enumerate(self.layers):
             key = None if step is None else Key((self.share.seed, 1, self.share.first + i, step, micro))
             layer.forward(self.weights[i], slot.acts[i], slot.acts[i + 1], slot.saved[i], key, scratch)
@@ -182,8 +145,10 @@ class Stage:
         self.losses[micro], self.right[micro] = loss, right
 
     def grad_input(self, micro: int, scratch: Scratch) -> None:
-        """I, down to the first layer whose gradient anyone wants."""
-        slot, gradient = self.slot(micro), self.gradient_slot(micro)
+        """I, down to the first layer whose gradient anyone wants; F before it where that was not kept."""
+        slot, gradient = self._kept(micro), self.gradient_slot(micro)
+        if gradient.area is not None:
+            self._forward(micro, slot, scratch)
         if self.is_last:
             weight = 1.0 / (self.now.samples * self.model.targets)
             self.model.loss.backward(slot.acts[-1], slot.target, slot.loss_saved, gradient.grads[-1], weight)
@@ -202,13 +167,18 @@ class Stage:
             )
             scratch.release(0)
 
+    def _kept(self, micro: int) -> Slot:
+        """All that F left, or will have left once it is worked out again."""
+        slot, area = self.slot(micro), self.gradient_slot(micro).area
+        return slot if area is None else slot.again(area)
+
     def _wants_input_gradient(self, i: int) -> bool:
         number, lowest = self.share.first + i, self.model.first_weights
         return number > lowest or (number == lowest and bool(self.layers[i].held(self.shapes[i])))
 
     def grad_weight(self, micro: int, part: int, scratch: Scratch) -> None:
         """One task of W."""
-        slot, gradient = self.slot(micro), self.gradient_slot(micro)
+        slot, gradient = self._kept(micro), self.gradient_slot(micro)
         for i, tile in self.parts[part]:
             p, x, dy, total = self.weights[i], slot.acts[i], gradient.grads[i + 1], self.gradients[i]
             self.layers[i].grad_weight(p, tile, x, dy, slot.saved[i], gradient.held[i], total, micro == 0, scratch)
@@ -237,9 +207,19 @@ class Stage:
                 tasks.append((f"update of layer {self.share.first + i}, {path}", task))
         return tasks
 
+    def spare_acts(self) -> tuple[Array, ...]:
+        """Input and outputs of all layers, for whoever works outside of batches."""
+        slot = self.slots.made[0]
+        return slot.again(self.areas.made[0]).acts if self.share.recompute else slot.acts
+
     def first_bad_layer(self, micro: int) -> int | None:
-        """The number of the first layer whose output for a micro-batch is not finite, looking at the held slot."""
-        for i, array in enumerate(self.slot(micro).acts[1:]):
+        """The number of the first layer whose output for a micro-batch in flight is not finite. No task may run."""
+        slot = self.slot(micro)
+        if self.share.recompute:
+            slot = slot.again(self.areas.at(0, self.rows(micro)))
+            with np.errstate(all="ignore"):
+                self._forward(micro, slot, Scratch())
+        for i, array in enumerate(slot.acts[1:]):
             if not np.isfinite(array).all():
                 return self.share.first + i
         return None

@@ -13,8 +13,9 @@ from mpipipe.layers import Array, Model, Tree, touched
 
 @dataclass(frozen=True)
 class Tied:
-    """Gradients of one copy, or of both. `twin` is where that of the other copy arrives, if another stage has it."""
+    """Gradients of copy number `copy`, or of both. `twin` is where that of the other one arrives, if it is apart."""
 
+    copy: int
     gradients: tuple[Array, ...]
     twin: Array
 
@@ -34,8 +35,10 @@ class Tied:
 
 def make_tied(model: Model, first: int, gradients: Sequence[Tree]) -> Tied | None:
     """Of the stage with layers `first` and on, which have these gradients; None where it holds no copy."""
-    held = [layer - first for layer in model.tied or () if first <= layer < first + len(gradients)]
-    mine = tuple(gradients[layer]["weight"] for layer in held if gradients[layer])
+    held = {copy: layer - first for copy, layer in enumerate(model.tied or ())}
+    mine = {copy: gradients[i]["weight"] for copy, i in held.items() if 0 <= i < len(gradients) and gradients[i]}
     if not mine:
         return None
-    return Tied(mine, touched(mine[0].shape if len(mine) == 1 else (0,), mine[0].dtype))
+    copy, gradient = next(iter(mine.items()))
+    twin = touched(gradient.shape if len(mine) == 1 else (0,), gradient.dtype)
+    return Tied(copy, tuple(mine.values()), twin)

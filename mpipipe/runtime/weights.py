@@ -31,18 +31,15 @@ def hand_out(member: Member, read: Read | None) -> None:
         if not _arrived(member, piece, request):
             drawn.add(piece.layer)
     for layer in sorted(drawn):
-        assert member.stage is not None
-        member.stage.initialise(layer)
+        member.stage_with(layer).initialise(layer)
 
 
 def _expect(member: Member, every: tuple[Piece, ...]) -> list[tuple[Piece, Any]]:
-    stage = member.stage
-    if stage is None:
-        return []
+    crew = member.crew
     return [
         (piece, member.transport.receive(_place(member, piece), CONDUCTOR, Tag.PIECE.of(number)))
         for number, piece in enumerate(every)
-        if stage.share.first <= piece.layer < stage.share.last
+        if crew.plan.rank_of(piece.layer) == crew.rank
     ]
 
 
@@ -67,5 +64,4 @@ def _send(member: Member, number: int, piece: Piece, read: Read | None) -> None:
 
 
 def _place(member: Member, piece: Piece) -> Array:
-    assert member.stage is not None
-    return member.stage.array(piece.layer, piece.path, piece.state)
+    return member.stage_with(piece.layer).array(piece.layer, piece.path, piece.state)

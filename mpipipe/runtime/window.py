@@ -6,7 +6,7 @@ import numpy as np
 
 from mpipipe.layers import Array
 from mpipipe.runtime.conduct import Conductor
-from mpipipe.runtime.generating import place_ports
+from mpipipe.runtime.generating import window_ports
 from mpipipe.runtime.orders import Order, What
 from mpipipe.runtime.slots import DTYPE
 
@@ -19,7 +19,7 @@ class Window:
 
     def __init__(self, conductor: Conductor) -> None:
         self.member, self.order, crew = conductor.member, conductor.order, conductor.crew
-        self.context, self.ports = crew.model.shapes[0][0], place_ports(crew)
+        self.context, self.ports = crew.model.shapes[0][0], window_ports(crew)
         self.tokens: list[int] = []
         self.x = np.zeros(self.context, DTYPE)
         self.outputs = np.zeros((1, *crew.model.shapes[-1][1:]), DTYPE)

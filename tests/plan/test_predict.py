@@ -8,7 +8,8 @@ from pytest import approx
 from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers import build_model, forward_only, layer_costs
 from mpipipe.plan.predict import Limits, message_seconds, seconds, stage_bytes, stage_seconds, total_up, update_seconds
-from mpipipe.runtime.stage import Share, Stage
+from mpipipe.runtime.share import Share
+from mpipipe.runtime.stage import Stage
 
 from .cases import equal_layers, host, layers, random_host
 
@@ -54,7 +55,8 @@ def test_foretold_bytes_are_those_that_a_stage_allocates(loss, optimizer, rows):
     limits = Limits(3, 2)
     for first in range(len(MODEL)):
         for last in range(first + 1, len(MODEL) + 1):
-            stage = Stage(Share(model, first, last, limits.in_flight, limits.gradients, rows, 480, optimizer, 1))
+            share = Share(model, first, last, limits.in_flight, limits.gradients, rows, 480, optimizer, 1, False, 1)
+            stage = Stage(share)
             foretold = stage_bytes(totals, first, last, limits, threads=0)
             if optimizer == "none":
                 assert foretold >= stage.bytes()

@@ -19,9 +19,9 @@ from mpipipe.checkpoint import pieces
 from mpipipe.data import Batch, batches, steps_per_epoch
 from mpipipe.errors import UserError
 from mpipipe.layers import Array
-from mpipipe.runtime import stage as stage_module
+from mpipipe.runtime import parts as parts_module
 from mpipipe.runtime.conduct import Conductor
-from mpipipe.runtime.crew import CONDUCTOR, Crew, share_of
+from mpipipe.runtime.crew import CONDUCTOR, Crew, shares_of
 from mpipipe.runtime.local import LocalTransport, Mailbox
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Transport
@@ -83,8 +83,7 @@ class Outcome:
         """Copies of all weights and optimizer state, gathered from the stages, by their place in a checkpoint."""
         found = {}
         for piece in pieces(self.case.model, self.case.job.train.optimizer):
-            stages = (member.stage for member in self.members.values() if member.stage is not None)
-            owner = next(stage for stage in stages if stage.share.first <= piece.layer < stage.share.last)
+            owner = self.members[self.case.plan.rank_of(piece.layer)].stage_with(piece.layer)
             found[piece.place] = owner.array(piece.layer, piece.path, piece.state).copy()
         return found
 
@@ -127,7 +126,7 @@ def play(
             if not (isinstance(error, UserError) and rank == CONDUCTOR):
                 end.set()
 
-    kept, stage_module.PART_FLOPS = stage_module.PART_FLOPS, case.part_flops
+    kept, parts_module.PART_FLOPS = parts_module.PART_FLOPS, case.part_flops
     ranks = [threading.Thread(target=rank_story, args=(rank,), daemon=True) for rank in range(case.plan.ranks)]
     try:
         with BLAS.limit(limits=1):
@@ -138,7 +137,7 @@ def play(
             for thread in ranks:
                 thread.join(5)
     finally:
-        stage_module.PART_FLOPS = kept
+        parts_module.PART_FLOPS = kept
         for member in outcome.members.values():
             member.work.close()
     assert not stuck, f"not ended after {limit_s:g} s:\n{stuck}"
@@ -150,13 +149,12 @@ def play(
 def enlist(case: Case, rank: int, transport: Transport) -> Member:
     """One rank, ready to begin."""
     crew = Crew(rank, case.plan, case.model, case.job)
-    share, loss = share_of(crew), case.model.loss
+    loss = case.model.loss
     target = loss.target_shape(case.model.shapes[-1])
     plan = case.plan
     source = Source(case.slots, plan.batch, plan.micro_batch, case.shape, target, loss.labels)
-    threads = crew.stage_plan.threads if crew.stage_plan else 1
-    stage = Stage(share) if share is not None else None
-    return Member(crew, transport, WorkQueue(threads), stage, source if rank == CONDUCTOR else None)
+    stages = tuple(Stage(share) for share in shares_of(crew))
+    return Member(crew, transport, WorkQueue(crew.threads), stages, source if rank == CONDUCTOR else None)
 
 
 def conduct(member: Member, story: Story) -> Any:

@@ -46,7 +46,7 @@ class Watch:
         def tamper(member):
             if member.crew.rank != rank:
                 return
-            stage = member.stage
+            stage = member.stages[0]
             for name, method in methods.items():
                 setattr(stage, method, partial(self.slow, getattr(stage, method), partial(is_second, name == action)))
             for method in ("update_tasks", "norm_tasks"):
@@ -209,7 +209,7 @@ def test_slow_is_not_silent():
     case = three_ranks(stall_s=0.3, batch=8, micro_batch=1, threads=1)
 
     def tamper(member):
-        stage = member.stage
+        stage = member.stages[0]
         if member.crew.rank == 2:
             forward = stage.forward
             stage.forward = lambda *arguments: (time.sleep(0.06), forward(*arguments))

@@ -73,7 +73,7 @@ def test_stages_that_never_train_have_no_gradients_and_no_state():
     case = make_case(DEEP, (4,), cuts=(2, 4))
     case = replace(case, job=only_evaluating(case.job))
     for member in play(case, lambda conductor: look(conductor, case, 20)).members.values():
-        stage = member.stage
+        stage = member.stages[0]
         assert not stage.gradient_slots and not any(stage.gradients)
         assert not [array for state in stage.state for tree in state.values() for _, array in leaves(tree)]
 
@@ -86,8 +86,8 @@ def test_predicting_asks_for_no_targets_and_measures_no_loss():
         case.feed(rows, x, t)
 
     def tamper(member):
-        measure = member.stage.measure_loss
-        member.stage.measure_loss = lambda micro, scratch: (measured.append(asked[-1]), measure(micro, scratch))
+        measure = member.stages[0].measure_loss
+        member.stages[0].measure_loss = lambda micro, scratch: (measured.append(asked[-1]), measure(micro, scratch))
 
     def story(conductor):
         conductor.predict(np.arange(7), feed)

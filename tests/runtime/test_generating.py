@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mpipipe.errors import StallError
 from mpipipe.layers import Key, Scratch, forward_only, generating, layer_costs, make_tree, tree_bytes
 from mpipipe.runtime import generating as generating_module
-from mpipipe.runtime.generating import place_ports
+from mpipipe.runtime.generating import place_ports, window_ports
 from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.messages import MessageError
 from mpipipe.runtime.window import Window
@@ -167,12 +167,12 @@ def test_caches_are_made_once_and_are_what_the_plan_reckons_with():
         window = Window(conductor)
         for run in runs_of(text(20), 3):
             window.add(run)
-            made.append((conductor.member.generating, conductor.member.generating.caches))
+            made.append((conductor.member.generating[0], conductor.member.generating[0].caches))
 
     members = play(case, story).members
     assert all(one is made[0][0] and caches is made[0][1] for one, caches in made)
     costs = generating(case.model, forward_only(layer_costs(case.model, case.job.train)))
-    found = sum(tree_bytes(tree) for member in members.values() for tree in member.generating.caches)
+    found = sum(tree_bytes(tree) for member in members.values() for one in member.generating for tree in one.caches)
     assert found == sum(cost.state_bytes for cost in costs) == 2 * 2 * 2 * CONTEXT * 4 * 4
 
 
@@ -202,11 +202,11 @@ def test_a_silent_rank_is_not_waited_for_for_ever():
 def test_messages_are_checked():
     case = case_of(MODELS["plain"], cuts=(2,))
     member = play(case, lambda conductor: Window(conductor).add([1])).members[0]
-    ports = place_ports(member.crew)
-    assert (ports.tokens_out.rows, ports.tokens_out.shape) == (CONTEXT, ())
+    ports, ends = place_ports(member.crew, 0), window_ports(member.crew)
+    assert (ends.tokens_out.rows, ends.tokens_out.shape) == (CONTEXT, ())
     assert (ports.places_out.rows, ports.places_out.shape) == (CONTEXT, (16,))
-    assert (ports.outputs_in.rows, ports.outputs_in.shape) == (1, (TOKENS,))
+    assert (ends.outputs_in.rows, ends.outputs_in.shape) == (1, (TOKENS,))
     for wrong in (np.zeros((CONTEXT + 1, 16), "f4"), np.zeros((2, 16)), np.zeros((2, 15), "f4")):
         with pytest.raises(MessageError):
             ports.places_out.checked(wrong)
-    assert place_ports(replace(member.crew, rank=1)).places_in == replace(ports.places_out, peer=0)
+    assert place_ports(replace(member.crew, rank=1), 1).places_in == replace(ports.places_out, peer=0)

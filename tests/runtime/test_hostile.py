@@ -21,7 +21,7 @@ def sleepy(rank, seed=0, most_s=2e-3):
     """Makes every F, I and W of a rank take a random while longer."""
 
     def tamper(member):
-        if member.crew.rank != rank or member.stage is None:
+        if member.crew.rank != rank or not member.stages:
             return
         random, lock = np.random.default_rng(seed), threading.Lock()
 
@@ -32,7 +32,7 @@ def sleepy(rank, seed=0, most_s=2e-3):
             work(*arguments)
 
         for name in ("forward", "grad_input", "grad_weight"):
-            setattr(member.stage, name, partial(slowly, getattr(member.stage, name)))
+            setattr(member.stages[0], name, partial(slowly, getattr(member.stages[0], name)))
 
     return tamper
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpipipe.errors import StallError
-from mpipipe.runtime.crew import Crew, gradient_port, ports_of
+from mpipipe.runtime.crew import Crew, end_ports, ports_of
 from mpipipe.runtime.local import LocalTransport, Mailbox
 from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, MessageError, Patience, Tag, port, wait_all
 
@@ -77,19 +78,21 @@ def test_no_two_messages_share_a_tag(some):
 
 @given(cases())
 def test_both_ends_of_every_stream_agree(case):
-    """Peers name each other, and rows, shape and dtype are the same on both sides."""
+    """Peers name each other; rows, shape and dtype are the same on both sides; no stream has a message of another."""
     crews = [Crew(rank, case.plan, case.model, case.job) for rank in range(case.plan.ranks)]
-    stages = [stage.rank for stage in case.plan.stages]
-    ends = [(0, "data_out", stages[0], "act_in"), (0, "target_out", stages[-1], "target_in")]
-    ends += [(before, "act_out", after, "act_in") for before, after in zip(stages, stages[1:], strict=False)]
-    ends += [(stages[-1], "out", 0, "out_in")]
-    for sender, out, receiver, into in ends:
-        one, other = getattr(ports_of(crews[sender]), out), getattr(ports_of(crews[receiver]), into)
-        assert (one.peer, other.peer) == (receiver, sender)
-        assert one.facts() == other.facts()
-    for before, after in zip(stages, stages[1:], strict=False):
-        back, up = gradient_port(ports_of(crews[after]).act_in), gradient_port(ports_of(crews[before]).act_out)
-        assert (back.peer, up.peer) == (before, after) and back.facts() == up.facts()
+    ranks = [stage.rank for stage in case.plan.stages]
+    ports, ends = [ports_of(crews[rank], stage) for stage, rank in enumerate(ranks)], end_ports(crews[0])
+    first, last = (ranks[0], ports[0]), (ranks[-1], ports[-1])
+    streams = [(0, ends.data_out, first[0], first[1].act_in), (0, ends.target_out, last[0], last[1].target_in)]
+    streams += [(last[0], last[1].out, 0, ends.out_in)]
+    for (before, out), (after, into) in pairwise(zip(ranks, ports, strict=True)):
+        streams += [(before, out.act_out, after, into.act_in), (after, into.grad_out, before, out.grad_in)]
+    seen = set()
+    for sender, out, receiver, into in streams:
+        assert (out.peer, into.peer) == (receiver, sender)
+        assert out.facts() == into.facts()
+        seen |= {(sender, receiver, out._number(micro)) for micro in range(case.plan.micros)}
+    assert len(seen) == len(streams) * case.plan.micros
 
 
 # ---- waiting ----------------------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from mpipipe.enlist import only_evaluating
 from mpipipe.layers import Scratch, forward_only, layer_costs, leaves
 from mpipipe.layers.optimizers import RUN
 from mpipipe.plan.predict import Limits, stage_bytes, total_up
-from mpipipe.runtime.crew import Crew, share_of
+from mpipipe.runtime.crew import Crew, shares_of
 from mpipipe.runtime.orders import Order, Report, What, pack_order, report_array, unpack_order, unpack_report
+from mpipipe.runtime.parts import PART_FLOPS
+from mpipipe.runtime.share import Now
 from mpipipe.runtime.source import Source
-from mpipipe.runtime.stage import PART_FLOPS, Now, Stage
+from mpipipe.runtime.stage import Stage
 
 from .cases import DEEP, block, cases, linear, make_case
 from .harness import play, train
@@ -23,7 +25,9 @@ from .texts import gpt, text_cases
 
 def stages_of(case):
     crews = [Crew(plan.rank, case.plan, case.model, case.job) for plan in case.plan.stages]
-    return [(crew.stage_plan, Stage(share_of(crew))) for crew in crews]
+    return [
+        (plan, Stage(share)) for crew in crews for plan, share in zip(crew.stage_plans, shares_of(crew), strict=True)
+    ]
 
 
 def foretold(plan, costs, threads=0):
@@ -97,13 +101,13 @@ def test_a_realistic_share_takes_what_is_foretold_within_a_few_percent(layers, s
             return method
 
         for name in ("forward", "grad_input", "grad_weight"):
-            setattr(member.stage, name, noting(getattr(member.stage, name)))
+            setattr(member.stages[0], name, noting(getattr(member.stages[0], name)))
 
     members = play(case, train(case, 2), tamper=tamper).members
     costs = layer_costs(case.model, case.job.train)
     for plan in case.plan.stages:
         scratch = sum(block.nbytes for each in scratches[plan.rank] for block in each._pool)
-        taken = members[plan.rank].stage.bytes() + scratch
+        taken = members[plan.rank].stages[0].bytes() + scratch
         expected = foretold(plan, costs, threads=1)
         assert 0.95 * expected <= taken <= 1.03 * expected + 2 * 4 * RUN
 
@@ -116,8 +120,8 @@ def test_every_array_is_made_at_once_and_kept():
     for micro in range(4):
         slot, gradient = stage.slot(micro), stage.gradient_slot(micro)
         assert {len(array) for array in (*slot.acts, *gradient.grads, slot.target)} == {1 if micro == 3 else 2}
-        assert all(map(np.shares_memory, slot.acts, stage.slots[micro % 3].acts))
-        assert all(map(np.shares_memory, gradient.grads, stage.gradient_slots[micro % 2].grads))
+        assert all(map(np.shares_memory, slot.acts, stage.slots.made[micro % 3].acts))
+        assert all(map(np.shares_memory, gradient.grads, stage.gradient_slots.made[micro % 2].grads))
         assert stage.slot(micro) is slot and stage.gradient_slot(micro) is gradient
 
 
