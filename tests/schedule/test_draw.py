@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpipipe.schedule import Kind, Schedule, draw_svg, draw_text, forward
+from mpipipe.schedule import Kind, Schedule, draw_svg, draw_text, straight
 
-from .making import TRAINING, classic, schedules, timed
+from .making import TRAINING, classic, forward, schedules, timed
 
 SVG = "{http://www.w3.org/2000/svg}"
 HERE = Path(__file__).parent
@@ -90,5 +90,5 @@ def test_any_simulation_can_be_drawn_and_stays_in_the_picture(schedule, threads,
 
 def test_a_name_is_text_not_markup():
     schedule = TRAINING["gpipe"](1, 1, [1])
-    strange = Schedule("<b> & co", 1, (1,), schedule.lanes)
+    strange = Schedule("<b> & co", 1, (1,), schedule.lanes, straight(1))
     assert "<b> & co: 1 stage, 1 micro-batch" in shapes(draw_svg(strange))[2]
