@@ -5,7 +5,7 @@ from mpipipe.errors import ScheduleError
 from mpipipe.schedule.actions import Action, Kind, Lane, Schedule
 from mpipipe.schedule.graph import Room, whole_graph
 from mpipipe.schedule.lower import lower
-from mpipipe.schedule.peaks import peaks
+from mpipipe.schedule.peaks import peaks, stage_peaks
 from mpipipe.schedule.simulate import simulate, wire
 
 
@@ -27,12 +27,8 @@ def check(schedule: Schedule, targets: bool = True, outputs: bool = False) -> No
 
 def rooms_of(schedule: Schedule) -> list[Room]:
     """The least room that each stage needs to keep the schedule's order, with one task in each W."""
-    held = {
-        stage: peaks(lane, chunk)[1]
-        for lane, stages in zip(schedule.lanes, schedule.placement, strict=True)
-        for chunk, stage in enumerate(stages)
-    }
-    return [Room(limit, max(1, held[stage])) for stage, limit in enumerate(schedule.in_flight)]
+    found = stage_peaks(schedule.lanes, schedule.placement)
+    return [Room(limit, max(1, held)) for limit, (_, held) in zip(schedule.in_flight, found, strict=True)]
 
 
 def _split(lane: Lane) -> Lane:
