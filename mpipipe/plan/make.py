@@ -120,9 +120,10 @@ def _rules(job: Job) -> Iterator[tuple[str, LimitRule]]:
         bounded = max(1, min(most, in_flight))
         return Limits(bounded, min(bounded, host.threads + 1))
 
-    if job.plan.schedule in ("auto", "1f1b"):
-        yield "1f1b", lambda after, host: limits((1 + after) * (host.threads + 1), host)
-        yield "1f1b", lambda after, host: limits(1 + after, host)
+    if job.plan.schedule != "gpipe":
+        name = "1f1b" if job.plan.schedule == "auto" else job.plan.schedule
+        yield name, lambda after, host: limits((1 + after) * (host.threads + 1), host)
+        yield name, lambda after, host: limits(1 + after, host)
     if job.plan.schedule == "gpipe" or (job.plan.schedule == "auto" and most == micros):
         yield "gpipe", lambda after, host: Limits(micros, min(micros, host.threads + 1))
 

@@ -36,9 +36,9 @@ def test_what_is_no_action(word):
 
 
 def test_training_schedules_by_name():
-    assert list(SCHEDULES) == ["gpipe", "1f1b"]
+    assert list(SCHEDULES) == ["gpipe", "1f1b", "zb-h1", "interleaved", "zb-v", "list"]
     for name, recipe in SCHEDULES.items():
-        assert recipe.make(unit_pipeline(recipe.place(3), 5)).name == name
+        assert recipe.make(unit_pipeline(recipe.place(3, 3 * recipe.chunks), 5)).name == name
 
 
 def test_gpipe_has_everything_in_flight():

@@ -15,7 +15,7 @@ def fault(schedule, **options):
     with pytest.raises(ScheduleError) as caught:
         check(schedule, **options)
     first, _, rest = str(caught.value).partition("\n")
-    assert rest == str(schedule)
+    assert rest.replace(">>", "").replace("<<", "") == str(schedule)
     assert first.startswith("schedule mine")
     return first
 
@@ -180,3 +180,25 @@ def test_what_is_live_at_no_cost_is_live_at_any(schedule, parts):
     check(schedule)
     each = [(stage % 3 + 0.25, 2 - stage % 2, 0.5) for stage in range(schedule.stages)]
     assert not timed(schedule, each, gradients=rooms_of(schedule)[0].gradients, parts=1 + parts).stuck
+
+
+@pytest.mark.parametrize(
+    ("lines", "marked"),
+    [
+        (("F0 F1 B0 B1", "F0 F1 B0 F1 B1"), ["F0 F1 B0 B1", "F0 F1 B0 >>F1<< B1"]),
+        (("F0 F1 B0 B1 B1", "F0 F1 B0 B1"), ["F0 F1 B0 B1 >>B1<<", "F0 F1 B0 B1"]),
+        (("F0 F1 I0 I1 W1 W0", "F0 F1 B0 B1"), ["F0 F1 I0 I1 W1 >>W0<<", "F0 F1 B0 B1"]),
+        (("F0 B0 F1 B1", "F0 F1 B0 B1"), ["F0 >>B0<< F1 B1", "F0 >>F1<< B0 B1"]),
+        (("F0 F1 B0 B1", "F0 B1 B0 F1"), ["F0 F1 B0 B1", "F0 B1 >>B0<< F1"]),
+    ],
+)
+def test_the_fault_is_marked_in_the_grid(lines, marked):
+    with pytest.raises(ScheduleError) as caught:
+        check(written(*lines))
+    assert str(caught.value).splitlines()[1:] == marked
+
+
+def test_the_first_forward_too_many_is_marked():
+    with pytest.raises(ScheduleError) as caught:
+        check(written("F0 F1 B0 F2 F3 B1 B2 B3", limits=[2]))
+    assert str(caught.value).splitlines()[1:] == ["F0 F1 B0 F2 >>F3<< B1 B2 B3"]
