@@ -13,8 +13,9 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 RATE_SCHEDULES = ("constant", "cosine", "step")
 SCALES = ("none", "standard", "range")
 TOKENS = ("characters", "bytes")
-SCHEDULES = ("auto", "gpipe", "1f1b")
+SCHEDULES = ("auto", "gpipe", "1f1b", "zb-h1", "interleaved", "zb-v", "list")
 RANKS = ("all", "auto")
+RECOMPUTE = ("auto", "always", "never")
 KERNELS = ("auto", "Haswell", "SkylakeX")
 MOST_THREADS, MOST_SEED, MOST_CONTEXT = 1024, 2**63 - 1, 2**20
 
@@ -73,6 +74,7 @@ class PlanSettings:
     ranks: str | int = "all"
     cuts: tuple[int, ...] = ()
     in_flight: int = 0
+    recompute: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def check(job: Job, where: str) -> Job:
     _one_of(f"{at}train.optimizer", train.optimizer, OPTIMIZERS)
     _one_of(f"{at}train.rate_schedule", train.rate_schedule, RATE_SCHEDULES)
     _one_of(f"{at}plan.schedule", plan.schedule, SCHEDULES)
+    _one_of(f"{at}plan.recompute", plan.recompute, RECOMPUTE)
     _one_of(f"{at}data.scale", data.scale, SCALES)
     _one_of(f"{at}train.kernel", train.kernel, KERNELS)
     _one_of(f"{at}data.tokens", data.tokens, TOKENS)

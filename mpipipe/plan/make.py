@@ -27,7 +27,7 @@ def make_plan(
     """
     micros = -(-job.train.batch // job.train.micro_batch)
     ground = survey_ground(costs, cluster, micros, job.train.micro_batch, reserved or {})
-    prices = Prices(ground, job.plan.recompute)
+    prices = Prices(ground, job.plan.recompute if job.train.optimizer != "none" else "never")
     what = allowed(job, _counts(job, ground), micros)
     dealt = _deal(prices, what, job) if job.plan.cuts else {}
     chosen = _cheapest(prices, what, dealt) if dealt else choose(prices, what)

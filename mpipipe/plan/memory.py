@@ -11,8 +11,8 @@ from mpipipe.plan.problem import Problem, StageChoice
 def stage_bytes(problem: Problem, stage: StageChoice, in_flight: int, gradients: int) -> int:
     """Peak bytes of a stage: weights, gradients, state; what is in flight; scratch of the threads.
 
-    Recomputing, only its input and output are kept for each micro-batch in flight, and all else for each thread that
-    may be at a forward and each micro-batch between I and W.
+    Recomputing, only its input and output (and what the loss saves) are kept for each micro-batch in flight, and all
+    else for each thread that may be at a forward and each micro-batch between I and W.
     """
     base, kept, between = _parts(problem, stage)
     return base + in_flight * kept + gradients * between
@@ -45,7 +45,8 @@ def most_table(problem: Problem, host: int, recompute: bool) -> Array:
     inside, between = saved[last] - saved[first], held[last] - held[first] + begins
     base = fixed[last] - fixed[first] + threads * scratch[first, last]
     if recompute:
-        base, between, kept = base + threads * inside, between + inside, begins + ends
+        loss = problem.loss_bytes[last - 1]
+        base, between, kept = base + threads * (inside - loss), between + inside - loss, begins + ends + loss
     else:
         kept = begins + inside
     table = np.zeros((layers, layers + 1), np.int64)
@@ -61,7 +62,8 @@ def _parts(problem: Problem, stage: StageChoice) -> tuple[int, int, int]:
     between = int(problem.held_bytes[layers].sum()) + begins
     base = fixed + threads * int(problem.scratch_bytes[layers].max())
     if stage.recompute:
-        return base + threads * inside, begins + ends, between + inside
+        loss = int(problem.loss_bytes[stage.last - 1])
+        return base + threads * (inside - loss), begins + ends + loss, between + inside - loss
     return base, begins + inside, between
 
 

@@ -24,6 +24,7 @@ class Problem:
     input_bytes: Array
     scratch_bytes: Array
     boundary_bytes: Array
+    loss_bytes: Array
     latency_s: Array
     bandwidth: Array
 

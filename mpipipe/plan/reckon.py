@@ -51,6 +51,7 @@ def survey_ground(
         input_bytes=_bytes(cost.input_bytes for cost in costs),
         scratch_bytes=_bytes(cost.scratch_bytes for cost in costs),
         boundary_bytes=_bytes(cost.boundary_bytes for cost in costs),
+        loss_bytes=_bytes(cost.loss_bytes for cost in costs),
         latency_s=np.array([[link.latency_s for link in row] for row in links]),
         bandwidth=np.array([[link.both_bandwidth for link in row] for row in links]),
     )

@@ -16,8 +16,9 @@ import numpy as np
 from mpipipe.job import TrainSettings
 from mpipipe.layers import Array, LayerCost, Model, Scratch, layer_costs, make_tree, signature
 from mpipipe.resources import LayerTimes
+from mpipipe.runtime.share import Now, Share
 from mpipipe.runtime.slots import DTYPE
-from mpipipe.runtime.stage import NonFiniteLossError, Now, Share, Stage
+from mpipipe.runtime.stage import NonFiniteLossError, Stage
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
 
 BLOCKS, ENOUGH_S, BLOCK_S = 3, 0.02, 0.005
@@ -78,7 +79,12 @@ def _time_layer(model: Model, i: int, cost: LayerCost, timing: Timing, bench: _B
     if spare_bytes < 0:
         return None
     try:
-        stage = Stage(Share(model, i, i + 1, threads, threads, train.micro_batch, train.tile_rows, "sgd", train.seed))
+        stage = Stage(
+            Share(
+                model, i, i + 1, threads, threads, train.micro_batch, train.tile_rows, "sgd", train.seed,
+                recompute=False, threads=threads,
+            )
+        )  # fmt: skip
         _fill(stage, i)
         micros = range(1, threads + 1)  # micro-batch 0 would write the gradients where all others add to them
         forward = _seconds(bench, [[partial(_forward, stage, micro)] for micro in micros])
@@ -101,9 +107,9 @@ def _fill(stage: Stage, i: int) -> None:
     threads = len(stage.slots)
     stage.begin(Now((threads + 1) * stage.share.micro_batch, 0))
     rng = np.random.default_rng(0)
-    for slot in stage.slots:
+    for slot in stage.slots.made:
         _noise(rng, slot.acts[0], getattr(stage.layers[0], "tokens", 0) if i == 0 else 0)
-    for gradient in stage.gradient_slots:
+    for gradient in stage.gradient_slots.made:
         _noise(rng, gradient.grads[-1], 0)
         gradient.grads[-1][...] *= 1e-3
 
