@@ -4,9 +4,10 @@
   that sum to 1, the work of layer l costs at least min over h of y_h t_hl, so m times the sum of these over the layers
   is a bound (duality of linear programs). It holds where a rank has several chunks, too.
 - Path: the first micro-batch goes through F and I of all layers, one after another.
-- Chain, for one stage a rank: a stage with all of its layers' work for m micro-batches cannot begin before the first has
-  come through all stages before it: m * period_s + sum over r < s of (F_r + c_r) <= T for every stage s. The least T
-  for which a pipeline with that property exists, hosts and order free, memory for one micro-batch in flight, is a
+- Share: where every host must have a layer, each has at least its cheapest.
+- Chain, for one stage a rank: a stage with all of its layers' work for m micro-batches cannot begin before the first
+  has come through all stages before it: m * period_s + sum over r < s of (F_r + c_r) <= T for every stage s. The least
+  T for which a pipeline with that property exists, hosts and order free, memory for one micro-batch in flight, is a
   bound. Whether one exists is found by the least sum over the stages before, since less of it never hurts.
 """
 
@@ -30,6 +31,9 @@ MOST_CELLS, MOST_STATES = 500_000, 200_000
 def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float:
     """Seconds that no step is shorter than; `chunked` where a rank may hold several stages."""
     found = max(problem.micros * fractional(problem), _path(problem))
+    if min(counts) == problem.hosts:
+        busy = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
+        found = max(found, problem.micros * float(busy.min(axis=1).max()))
     if chunked:
         return found
     kinds = group_hosts(problem)

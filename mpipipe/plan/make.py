@@ -34,7 +34,7 @@ def make_plan(
     if chosen is None:
         refuse(prices, what, next(iter(dealt.values()), None), reserved or {})
     notes = notes_on(chosen, prices, what, job)
-    return _to_plan(chosen, ground, job, notes, _bound(prices, what, chosen), reserved or {})
+    return _to_plan(chosen, ground, job, notes, _bounds(prices, what, chosen), reserved or {})
 
 
 def _counts(job: Job, ground: Ground) -> Sequence[int]:
@@ -76,14 +76,21 @@ def _cheapest(prices: Prices, what: Allowed, dealt: Mapping[str, Stages]) -> Can
     return fastest(found, what) if found else None
 
 
-def _bound(prices: Prices, what: Allowed, chosen: Candidate) -> float:
-    """Seconds that no plan of the allowed kinds can go below."""
+def _bounds(prices: Prices, what: Allowed, chosen: Candidate) -> tuple[float, float]:
+    """Seconds that no plan of the allowed kinds can go below, and that none with one stage a rank can."""
+    straight = lower_bound(prices.problem, False, what.counts)
     chunked = any(SCHEDULES[name].chunks > 1 for name in what.schedules)
-    return min(chosen.step_s, lower_bound(prices.problem, chunked, what.counts))
+    least = lower_bound(prices.problem, True, what.counts) if chunked else straight
+    return min(chosen.step_s, least), straight
 
 
 def _to_plan(
-    chosen: Candidate, ground: Ground, job: Job, notes: Sequence[str], bound_s: float, reserved: Mapping[int, int]
+    chosen: Candidate,
+    ground: Ground,
+    job: Job,
+    notes: Sequence[str],
+    bounds_s: tuple[float, float],
+    reserved: Mapping[int, int],
 ) -> Plan:
     hosts = ground.hosts
     stages = tuple(_stage_plan(chosen, index, ground) for index in range(len(chosen.stages)))
@@ -104,7 +111,8 @@ def _to_plan(
         step_s=chosen.step_s,
         bubble=chosen.bubble,
         notes=tuple(notes),
-        bound_s=bound_s,
+        bound_s=bounds_s[0],
+        straight_bound_s=bounds_s[1],
     )
 
 
