@@ -30,9 +30,9 @@ MOST_CELLS, MOST_STATES = 500_000, 200_000
 
 def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float:
     """Seconds that no step is shorter than; `chunked` where a rank may hold several stages."""
-    found = max(problem.micros * fractional(problem), _path(problem))
+    busy = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
+    found = max(problem.micros * fractional(busy), _path(problem))
     if min(counts) == problem.hosts:
-        busy = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
         found = max(found, problem.micros * float(busy.min(axis=1).max()))
     if chunked:
         return found
@@ -50,9 +50,8 @@ def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float
     return found
 
 
-def fractional(problem: Problem) -> float:
-    """Seconds of a micro-batch's work, were all layers divisible, by the best weights found."""
-    busy = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
+def fractional(busy: Array) -> float:
+    """Seconds of work (hosts, layers), were all layers divisible, by the best weights found."""
     weights = 1 / np.maximum(busy.sum(axis=1), 1e-300)
     weights /= weights.sum()
     best = 0.0

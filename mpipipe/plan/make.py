@@ -6,8 +6,9 @@ from dataclasses import replace
 from mpipipe.errors import PlanError
 from mpipipe.job import Job
 from mpipipe.layers import LayerCost
-from mpipipe.plan.bound import lower_bound
+from mpipipe.plan.bound import fractional, lower_bound
 from mpipipe.plan.choose import Allowed, allowed, choose, fastest, price_all
+from mpipipe.plan.explain import Alternative, alternatives
 from mpipipe.plan.notes import notes_on
 from mpipipe.plan.price import Candidate, Prices, boundary, placement_of
 from mpipipe.plan.problem import StageChoice, Stages
@@ -25,16 +26,30 @@ def make_plan(
 
     Raises PlanError where nothing fits: which host is short, by how many bytes, and what would help.
     """
-    micros = -(-job.train.batch // job.train.micro_batch)
-    ground = survey_ground(costs, cluster, micros, job.train.micro_batch, reserved or {})
-    prices = Prices(ground, job.plan.recompute if job.train.optimizer != "none" else "never")
-    what = allowed(job, _counts(job, ground), micros)
+    prices, what = _open(costs, cluster, job, reserved or {})
     dealt = _deal(prices, what, job) if job.plan.cuts else {}
     chosen = _cheapest(prices, what, dealt) if dealt else choose(prices, what)
     if chosen is None:
         refuse(prices, what, next(iter(dealt.values()), None), reserved or {})
     notes = notes_on(chosen, prices, what, job)
-    return _to_plan(chosen, ground, job, notes, _bounds(prices, what, chosen), reserved or {})
+    return _to_plan(chosen, prices.ground, job, notes, _bounds(prices, what, chosen), reserved or {})
+
+
+def compare(
+    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
+) -> tuple[Alternative, ...]:
+    """What other rules would do on the same hosts."""
+    return tuple(alternatives(*_open(costs, cluster, job, reserved or {})))
+
+
+def _open(
+    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int]
+) -> tuple[Prices, Allowed]:
+    """What everything is priced on, and what the job leaves open."""
+    micros = -(-job.train.batch // job.train.micro_batch)
+    ground = survey_ground(costs, cluster, micros, job.train.micro_batch, reserved)
+    prices = Prices(ground, job.plan.recompute if job.train.optimizer != "none" else "never")
+    return prices, allowed(job, _counts(job, ground), micros)
 
 
 def _counts(job: Job, ground: Ground) -> Sequence[int]:
@@ -78,9 +93,10 @@ def _cheapest(prices: Prices, what: Allowed, dealt: Mapping[str, Stages]) -> Can
 
 def _bounds(prices: Prices, what: Allowed, chosen: Candidate) -> tuple[float, float]:
     """Seconds that no plan of the allowed kinds can go below, and that none with one stage a rank can."""
-    straight = lower_bound(prices.problem, False, what.counts)
+    update_s = fractional(prices.ground.update_s / prices.problem.threads[:, None])
+    straight = lower_bound(prices.problem, False, what.counts) + update_s
     chunked = any(SCHEDULES[name].chunks > 1 for name in what.schedules)
-    least = lower_bound(prices.problem, True, what.counts) if chunked else straight
+    least = lower_bound(prices.problem, True, what.counts) + update_s if chunked else straight
     return min(chosen.step_s, least), straight
 
 
