@@ -1,5 +1,6 @@
 """The commands that only look, with MPI and without."""
 
+import json
 import re
 import subprocess
 import sys
@@ -94,4 +95,14 @@ def test_pictures_of_schedules(desk):
 def test_probe(desk):
     out = desk.does("probe")
     assert "GFLOP/s" in out and "MPI" in out
+    assert "linear(outputs=512) of 64" in out and "link between" not in out
+    assert "linear(outputs=16) of 64, no gradient by its input" in desk.does("probe", "tiny.toml", "--data", "digits")
+    assert desk.does("probe", "tiny.toml", *settings("train.micro_batch=8"), "--save", "my.json", "--quiet") == ""
+    (host,) = json.loads((desk.folder / "my.json").read_text())["hosts"]
+    assert [times["micro_batch"] for times in host["layers"]] == [8, 8, 8]
+    assert not (desk.folder / "results").exists()
+    assert desk.refuses("probe", "tiny.toml", "--data", "digit").startswith("data: no such file")
+    (desk.folder / "results").mkdir()
+    desk.does("plan", "tiny.toml", "--quiet")
+    assert len(json.loads((desk.folder / "results/calibration.json").read_text())["records"]) == 1
     assert desk.does("plan", "tiny.toml", "--quiet", *settings("train.batch=96")).count("\n") > 3
