@@ -15,6 +15,7 @@ SCALES = ("none", "standard", "range")
 TOKENS = ("characters", "bytes")
 SCHEDULES = ("auto", "gpipe", "1f1b")
 RANKS = ("all", "auto")
+RECOMPUTE = ("auto", "always", "never")
 KERNELS = ("auto", "Haswell", "SkylakeX")
 MOST_THREADS, MOST_SEED, MOST_CONTEXT = 1024, 2**63 - 1, 2**20
 
@@ -67,12 +68,13 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """`[plan]`: the schedule, how many ranks take part, or the cuts by hand."""
+    """`[plan]`: the schedule, how many ranks take part, or the cuts by hand, whether stages recompute."""
 
     schedule: str = "auto"
     ranks: str | int = "all"
     cuts: tuple[int, ...] = ()
     in_flight: int = 0
+    recompute: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def check(job: Job, where: str) -> Job:
     _one_of(f"{at}train.optimizer", train.optimizer, OPTIMIZERS)
     _one_of(f"{at}train.rate_schedule", train.rate_schedule, RATE_SCHEDULES)
     _one_of(f"{at}plan.schedule", plan.schedule, SCHEDULES)
+    _one_of(f"{at}plan.recompute", plan.recompute, RECOMPUTE)
     _one_of(f"{at}data.scale", data.scale, SCALES)
     _one_of(f"{at}train.kernel", train.kernel, KERNELS)
     _one_of(f"{at}data.tokens", data.tokens, TOKENS)

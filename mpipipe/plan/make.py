@@ -115,16 +115,17 @@ def _rules(job: Job) -> Iterator[tuple[str, LimitRule]]:
     """
     micros = -(-job.train.batch // job.train.micro_batch)
     most = min(micros, job.plan.in_flight or micros)
+    again = job.plan.recompute == "always" and job.train.optimizer != "none"
 
     def limits(in_flight: int, host: Host) -> Limits:
         bounded = max(1, min(most, in_flight))
-        return Limits(bounded, min(bounded, host.threads + 1))
+        return Limits(bounded, min(bounded, host.threads + 1), again)
 
     if job.plan.schedule in ("auto", "1f1b"):
         yield "1f1b", lambda after, host: limits((1 + after) * (host.threads + 1), host)
         yield "1f1b", lambda after, host: limits(1 + after, host)
     if job.plan.schedule == "gpipe" or (job.plan.schedule == "auto" and most == micros):
-        yield "gpipe", lambda after, host: Limits(micros, min(micros, host.threads + 1))
+        yield "gpipe", lambda after, host: Limits(micros, min(micros, host.threads + 1), again)
 
 
 def _candidate(
@@ -135,7 +136,10 @@ def _candidate(
     micros = -(-job.train.batch // job.train.micro_batch)
     pipeline = unit_pipeline(straight(len(stages)), micros, [limit.in_flight for limit in wanted])
     made = SCHEDULES[schedule].make(pipeline)
-    limits = tuple(Limits(k, min(k, limit.gradients)) for k, limit in zip(made.in_flight, wanted, strict=True))
+    limits = tuple(
+        replace(limit, in_flight=k, gradients=min(k, limit.gradients))
+        for k, limit in zip(made.in_flight, wanted, strict=True)
+    )
     result = simulate_step(totals, stages, limits, made)
     worker_s = sum(host.threads for host, _, _ in stages) * result.end_s
     bubble = max(0.0, 1 - sum(result.busy_s) / worker_s) if worker_s else 0.0
@@ -168,6 +172,7 @@ def _to_plan(chosen: Candidate, totals: Totals, hosts: Sequence[Host], job: Job,
                 weight_s=sum(seconds(cost.grad_weight, host) for cost in costs),
                 bytes=int(stage_bytes(totals, first, last, limits, host.threads)),
                 available_bytes=host.available_bytes,
+                recompute=limits.recompute,
             )
         )
     idle = tuple(sorted({host.rank for host in hosts} - {stage.rank for stage in stages}))

@@ -48,10 +48,11 @@ class Totals:
 
 @dataclass(frozen=True)
 class Limits:
-    """Micro-batches whose activations, and whose gradients, a stage has room for."""
+    """Micro-batches whose activations, and whose gradients, a stage has room for; whether it works F out again in I."""
 
     in_flight: int
     gradients: int
+    recompute: bool = False
 
 
 def total_up(costs: Sequence[LayerCost]) -> Totals:
@@ -87,13 +88,20 @@ def stage_seconds(totals: Totals, first: Any, last: Any, host: Host) -> Any:
 def stage_bytes(totals: Totals, first: Any, last: Any, limits: Limits, threads: int) -> Any:
     """Peak bytes of a stage: weights, gradients, state; activations and gradients in flight; scratch of the threads.
 
+    With `recompute` its ends alone are in flight; every thread, and every gradient slot, has room for what is between.
     Takes arrays of stages too.
     """
     fixed = totals.fixed_bytes[last] - totals.fixed_bytes[first]
-    saved = totals.saved_bytes[last] - totals.saved_bytes[first] + totals.input_bytes[first]
+    saved = totals.saved_bytes[last] - totals.saved_bytes[first]
     held = totals.held_bytes[last] - totals.held_bytes[first] + totals.input_bytes[first]
     scratch = totals.scratch_bytes[first, last]
-    return fixed + limits.in_flight * saved + limits.gradients * held + threads * scratch
+    kept, areas = totals.input_bytes[first] + saved, 0
+    if limits.recompute:
+        loss = np.where(np.equal(last, totals.layers), totals.costs[-1].loss_bytes, 0)
+        ends = np.array([cost.boundary_bytes for cost in totals.costs])
+        kept = totals.input_bytes[first] + ends[np.subtract(last, 1)] + loss
+        areas = (threads + limits.gradients) * (saved - loss)
+    return fixed + limits.in_flight * kept + areas + limits.gradients * held + threads * scratch
 
 
 def message_seconds(sender: Host, receiver: Host, size: int) -> float:
@@ -112,7 +120,7 @@ def simulate_step(
         for in_flight, limit, (host, _, _) in zip(schedule.in_flight, limits, stages, strict=True)
     ]
     whole = whole_graph(lower(schedule), rooms, schedule.micros)
-    times = [_task_seconds(totals, *stage) for stage in stages]
+    times = [_task_seconds(totals, *stage, limit.recompute) for stage, limit in zip(stages, limits, strict=True)]
     messages: dict[tuple[Kind, int], Transfer] = {}
     for s in range(len(stages) - 1):
         taken = message_seconds(stages[s][0], stages[s + 1][0], totals.costs[stages[s][2] - 1].boundary_bytes)
@@ -128,10 +136,11 @@ def update_seconds(totals: Totals, stages: Sequence[tuple[Host, int, int]]) -> f
     )
 
 
-def _task_seconds(totals: Totals, host: Host, first: int, last: int) -> dict[Kind, float]:
+def _task_seconds(totals: Totals, host: Host, first: int, last: int, recompute: bool) -> dict[Kind, float]:
     costs = totals.costs[first:last]
+    forward_s = sum(seconds(cost.forward, host) for cost in costs)
     return {
-        Kind.F: TASK_S + sum(seconds(cost.forward, host) for cost in costs),
-        Kind.I: TASK_S + sum(seconds(cost.grad_input, host) for cost in costs),
+        Kind.F: TASK_S + forward_s,
+        Kind.I: TASK_S + forward_s * recompute + sum(seconds(cost.grad_input, host) for cost in costs),
         Kind.W: TASK_S + sum(seconds(cost.grad_weight, host) for cost in costs) / host.threads,
     }

@@ -14,7 +14,18 @@ from mpipipe.runtime.execute import AHEAD, Program, execute, make_program
 from mpipipe.runtime.local import LocalTransport, Mailbox
 from mpipipe.runtime.messages import Patience
 from mpipipe.runtime.workqueue import TaskError, WorkQueue
-from mpipipe.schedule import Action, Kind, gpipe, lower, one_f_one_b, source_graph, stage_graph
+from mpipipe.schedule import (
+    Action,
+    Kind,
+    Room,
+    gpipe,
+    lower,
+    one_f_one_b,
+    source_graph,
+    stage_graph,
+    straight,
+    unit_pipeline,
+)
 
 
 class Counted(WorkQueue):
@@ -118,7 +129,7 @@ def test_of_the_ready_tasks_the_first_of_the_lane_goes_first():
 
 def test_lanes_lie_side_by_side_the_source_first():
     """What stands first in the program is what the ranks behind wait for."""
-    lowered = lower(one_f_one_b(1, 3, [2]))
+    lowered = lower(one_f_one_b(unit_pipeline(straight(1), 3, [2])))
     done = []
 
     def task_of(node):
@@ -136,7 +147,7 @@ def test_lanes_lie_side_by_side_the_source_first():
         return begin
 
     lanes = [(source_graph(lowered.source, 2), task_of, message_of)]
-    lanes.append((stage_graph(lowered.lanes[0], 2, 1, 2), task_of, message_of))
+    lanes.append((stage_graph(lowered.lanes[0], [Room(2, 1, 2)]), task_of, message_of))
     made = make_program(lanes)
     assert [str(action) for action in made.actions[:3]] == ["LOAD0", "SEND_DATA0", "SEND_TARGET0"]
     run(made, transport=link)
@@ -149,7 +160,7 @@ def test_lanes_lie_side_by_side_the_source_first():
 
 def test_an_action_waits_for_its_slot_even_where_the_lane_frees_it_later():
     """All forwards stand first, but there is room for one micro-batch only: 1 must wait for W0, which stands later."""
-    lane = lower(gpipe(1, 3, [])).lanes[0]
+    lane = lower(gpipe(unit_pipeline(straight(1), 3))).lanes[0]
     names, link = [], LocalTransport(Mailbox(), 0)
 
     def task_of(node):
@@ -163,7 +174,7 @@ def test_an_action_waits_for_its_slot_even_where_the_lane_frees_it_later():
 
         return begin
 
-    graph = stage_graph(lane, in_flight=1, gradients=1, parts=1)
+    graph = stage_graph(lane, [Room(in_flight=1, gradients=1)])
     run(make_program([(graph, task_of, message_of)]), transport=link)
     data = [name for name in names if "TARGET" not in name]
     assert data == [f"{kind}{micro}" for micro in range(3) for kind in ("RECV_ACT", "F", "I", "W")]
