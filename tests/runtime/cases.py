@@ -168,10 +168,11 @@ def models(draw: st.DrawFn, shape: Shape, loss: str) -> list[dict[str, Any]]:
 def places(draw: st.DrawFn, layers: int, most_ranks: int) -> dict[str, Any]:
     """Cuts, and which rank holds which stage with what room: one each, or some ranks several; some perhaps idle."""
     apart = draw(st.booleans())
-    stages = draw(st.integers(1, min(most_ranks if apart else most_ranks + 2, layers)))
-    ranks = draw(st.integers(stages if apart else 1, max(stages, most_ranks)))
-    each = st.permutations(range(ranks)) if apart else st.lists(st.integers(0, ranks - 1), min_size=stages)
-    order = tuple(draw(each)[:stages])
+    most = min(most_ranks, layers) if apart else min(most_ranks + 2, layers)
+    stages = draw(st.integers(1 if apart else min(3, most), most))
+    ranks = draw(st.integers(stages, max(stages, most_ranks)) if apart else st.integers(1, 3))
+    some = st.lists(st.integers(0, ranks - 1), min_size=stages, max_size=stages)
+    order = tuple(draw(st.permutations(range(ranks)) if apart else some)[:stages])
     schedules = ["shuffled", *(["gpipe", "1f1b"] if len(set(order)) == stages else [])]
     numbers = {
         name: tuple(draw(st.lists(values, min_size=stages, max_size=stages)))
