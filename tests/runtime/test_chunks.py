@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpipipe.errors import NonFiniteError
+from mpipipe.runtime.member import ActionError
 
 from .book import Book, train_and_save
 from .cases import DEEP, linear, make_case
@@ -73,6 +74,20 @@ def test_the_first_layer_that_is_not_finite_is_named(order, recompute):
         outcome = play(case, train(case), read=drawn(case, planted(layer, np.nan)), hopeful=False)
         with pytest.raises(NonFiniteError, match=f"layer {case.model.names[layer]} is the first whose output is not"):
             raise outcome.errors[0]
+
+
+def test_an_error_names_the_stage_and_the_action_of_a_chunk():
+    case = make_case(DEEP, (4,), cuts=(2, 4), order=(1, 0, 1), schedule="shuffled", threads=2)
+
+    def tamper(member):
+        def raising(micro, scratch):
+            raise ZeroDivisionError("on purpose")
+
+        if member.crew.rank == 1:
+            member.stages[1].grad_input = raising
+
+    error = play(case, train(case), tamper=tamper, hopeful=False).errors[1]
+    assert isinstance(error, ActionError) and str(error) == "stage 2, action I0.1"
 
 
 def test_recomputing_takes_less_memory_where_much_is_in_flight():
