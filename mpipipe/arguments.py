@@ -28,6 +28,7 @@ def request_of(arguments: Arguments) -> Request:
         resume=arguments["--resume"],
         checkpoint=checkpoint,
         quiet=arguments["--quiet"],
+        pretend=arguments["--pretend"],
     )
 
 
@@ -47,3 +48,16 @@ def decimal(arguments: Arguments, option: str) -> float:
         return float(arguments[option])
     except ValueError:
         raise UserError(option, f"'{arguments[option]}'", "a number") from None
+
+
+def durations(arguments: Arguments, option: str, count: int) -> tuple[float, ...]:
+    """`count` numbers from 0 to 1000, with commas between them. Raises UserError."""
+    text = arguments[option]
+    needed = f"{count} numbers from 0 to 1000 with commas between them" if count > 1 else "a number from 0 to 1000"
+    try:
+        found = tuple(map(float, text.split(",")))
+    except ValueError:
+        raise UserError(option, f"'{text}'", needed) from None
+    if len(found) != count or not all(0 <= value <= 1000 for value in found):
+        raise UserError(option, f"'{text}'", needed)
+    return found

@@ -1,15 +1,18 @@
 """mpipipe: many unlike computers train one network, as a pipeline over MPI, on their CPUs.
 
 Usage:
-  mpipipe train [JOB] [--resume] [CHECKPOINT] [--set KEY=VALUE]... [--data DATA] [--out DIR] [--threads N] [--quiet]
+  mpipipe train [JOB] [--resume] [CHECKPOINT] [--set KEY=VALUE]... [--data DATA] [--out DIR] [--pretend FILE]
+                [--threads N] [--quiet]
   mpipipe evaluate CHECKPOINT [--set KEY=VALUE]... [--data DATA] [--out DIR] [--threads N] [--quiet]
   mpipipe predict CHECKPOINT INPUT [--set KEY=VALUE]... [--out DIR] [--threads N] [--quiet]
   mpipipe generate CHECKPOINT [--] PROMPT [--count N] [--temperature T] [--top-k K] [--top-p P] [--seed N]
                    [--set KEY=VALUE]... [--threads N] [--quiet]
   mpipipe inspect CHECKPOINT [--stats] [--diff OTHER]
-  mpipipe probe [--save FILE] [--threads N] [--quiet]
-  mpipipe plan [JOB] [--cluster FILE] [--save FILE] [--set KEY=VALUE]... [--data DATA] [--threads N] [--quiet]
-  mpipipe schedule [--name NAME] [--stages P] [--micros M] [--in-flight K] [--svg FILE]
+  mpipipe probe [JOB] [--save FILE] [--pretend FILE] [--set KEY=VALUE]... [--data DATA] [--threads N] [--quiet]
+  mpipipe plan [JOB] [--cluster FILE | --pretend FILE] [--save FILE] [--explain] [--set KEY=VALUE]... [--data DATA]
+               [--threads N] [--quiet]
+  mpipipe schedule [--name NAME] [--stages P] [--chunks V] [--micros M] [--in-flight K] [--times F,I,W] [--message C]
+                   [--svg FILE] [--trace FILE] [--csv FILE]
   mpipipe bench [MODEL]... [--ranks N] [--rounds N] [--steps N] [--save FILE] [--quiet]
   mpipipe (-h | --help)
   mpipipe --version
@@ -22,7 +25,8 @@ Commands:
   generate   Write PROMPT, and then what the model goes on to write. Once as many characters are there as it can see
              (data.context in training), it goes on from the last half of them, again and again.
   inspect    What a checkpoint holds: a tree with shapes, types and bytes. Exit status 1 if --diff finds a difference.
-  probe      The table of hosts: name, IP address, memory, threads, speed, versions.
+  probe      Measure, and show, the hosts (name, IP address, memory, threads, speed, versions), the links between them,
+             and what each kind of layer of JOB takes on them.
   plan       Who would get which layers, with the time and memory foretold, without training.
   schedule   Draw a schedule as a text grid, or as a picture.
   bench      How fast this machine trains, with mpipipe and with PyTorch in turn, each as one process and as a pipeline,
@@ -56,12 +60,20 @@ Options:
   --diff OTHER     List where two checkpoints differ, and by how much.
   --save FILE      Write what is shown as JSON: the cluster (probe), the plan (plan), every round's times (bench).
   --cluster FILE   Plan for the hosts of a file that probe --save wrote, without them being there.
-  --name NAME      gpipe or 1f1b.  [default: 1f1b]
-  --stages P       Number of stages.  [default: 4]
+  --pretend FILE   Pretend to be the hosts of FILE, one for each rank: slower, with less memory, joined by slower links;
+                   jobs/pretend.toml is one.
+  --name NAME      gpipe, 1f1b, zb-h1, interleaved, zb-v or list.  [default: 1f1b]
+  --stages P       Number of ranks, each with a stage of its own.  [default: 4]
+  --chunks V       Stages of each rank, for interleaved and zb-v. (default: 2 there, 1 elsewhere)
   --micros M       Number of micro-batches.  [default: 8]
-  --in-flight K    Micro-batches in flight at the first stage of 1f1b; every later stage has one less, at least 1.
-                   0 is the number of stages.  [default: 0]
+  --in-flight K    Micro-batches in flight: of 1f1b at the first stage (every later one has one less, at least 1), of
+                   gpipe none, of the others at most K on every stage. 0 is the number of stages for 1f1b, zb-h1 and
+                   list, and no more than their own limits for interleaved and zb-v.  [default: 0]
+  --times F,I,W    Units of time that each F, I and W takes.  [default: 1,1,1]
+  --message C      Units of time that each message takes.  [default: 0]
   --svg FILE       Draw an SVG picture to FILE instead of the grid.
+  --trace FILE     Write a timeline for ui.perfetto.dev or chrome://tracing to FILE instead of the grid.
+  --csv FILE       Write a row for every F, I and W, with its times, to FILE instead of the grid.
   --ranks N        Ranks of each pipeline, and threads of each single process; at most the cores. (default: 2)
   --rounds N       Turns of each contestant; what counts is the median.  [default: 5]
   --steps N        Steps of each turn. (default: as many as take about 2 s)
@@ -81,7 +93,7 @@ from pathlib import Path
 from docopt import DocoptExit, docopt
 
 import mpipipe
-from mpipipe.arguments import Arguments, decimal, number, request_of
+from mpipipe.arguments import Arguments, decimal, durations, number, request_of
 from mpipipe.errors import InterruptedRunError, MpipipeError
 from mpipipe.launcher import launched_rank
 
@@ -166,19 +178,19 @@ def _probe(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
     from mpipipe.probe import probe
 
-    threads = number(arguments, "--threads") or 0
-    return run_ranks(lambda world, signals: probe(world, threads, arguments["--save"], arguments["--quiet"]))
+    request = request_of(arguments)
+    return run_ranks(lambda world, signals: probe(world, request, arguments["--save"]))
 
 
 def _plan(arguments: Arguments) -> int:
     from mpipipe.guard import run_ranks
-    from mpipipe.preview import PlanRequest, show_plan
+    from mpipipe.preview import PlanRequest, plan_alone
     from mpipipe.probe import probe_and_plan
 
     request = PlanRequest(request_of(arguments), arguments["--cluster"], arguments["--save"])
-    if request.cluster is None and launched_rank() is not None:
+    if request.cluster is None and (launched_rank() is not None or request.run.pretend):
         return run_ranks(lambda world, signals: probe_and_plan(world, request))
-    return 0 if launched_rank() else show_plan(request, None)
+    return 0 if launched_rank() else plan_alone(request)
 
 
 def _inspect(arguments: Arguments) -> int:
@@ -193,12 +205,17 @@ def _inspect(arguments: Arguments) -> int:
 
 
 def _schedule(arguments: Arguments) -> int:
-    from mpipipe.look import show_schedule
+    from mpipipe.look import Drawing, show_schedule
+    from mpipipe.schedule import Units
 
     if launched_rank():
         return 0
-    stages, micros, in_flight = (number(arguments, key) or 0 for key in ("--stages", "--micros", "--in-flight"))
-    return show_schedule(arguments["--name"], stages, micros, in_flight, arguments["--svg"])
+    stages, micros, in_flight, chunks = (
+        number(arguments, key) or 0 for key in ("--stages", "--micros", "--in-flight", "--chunks")
+    )
+    units = Units(*durations(arguments, "--times", 3), *durations(arguments, "--message", 1))
+    files = arguments["--svg"], arguments["--trace"], arguments["--csv"]
+    return show_schedule(Drawing(arguments["--name"], stages, micros, in_flight, chunks, units, *files))
 
 
 def _bench(arguments: Arguments) -> int:

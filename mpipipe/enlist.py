@@ -1,6 +1,7 @@
 """Everyone knows: rank 0 tells job, shapes and plan; every rank makes its stages and says that it is ready."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from mpipipe.errors import PlanError
@@ -9,9 +10,10 @@ from mpipipe.layers import build_model
 from mpipipe.plan import Plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import human_bytes
-from mpipipe.resources import memory, start_peak
+from mpipipe.resources import Pretence, memory, start_peak
 from mpipipe.runtime.crew import CONDUCTOR, Crew, ports_of, shares_of
 from mpipipe.runtime.member import Member
+from mpipipe.runtime.slow_links import over_links
 from mpipipe.runtime.source import SLOTS, Source
 from mpipipe.runtime.stage import Stage
 from mpipipe.runtime.workqueue import WorkQueue
@@ -28,7 +30,7 @@ class Brief:
     plan: Plan
 
 
-def enlist(world: World, brief: Brief) -> Member:
+def enlist(world: World, brief: Brief, pretence: Pretence | None = None) -> Member:
     """Make this rank's stages, agree with all others, and be ready. Raises PlanError where a host lacks the memory."""
     model = build_model(brief.job.model, brief.input_shape)
     crew = Crew(world.rank, brief.plan, model, brief.job)
@@ -37,8 +39,11 @@ def enlist(world: World, brief: Brief) -> Member:
     verdicts = world.gather(verdict)
     world.share(lambda: _check_ready(verdicts or [], brief.plan))
     source = _make_source(crew) if world.rank == CONDUCTOR else None
-    member = Member(crew, world.transport(), WorkQueue(crew.threads), stages, source)
+    transport = over_links(world.transport(), world.rank, pretence)
+    member = Member(crew, transport, WorkQueue(crew.threads), stages, source)
     member.start_bytes = start_bytes
+    if pretence is not None:
+        member.pace_at = partial(pretence.speed, world.rank)
     return member
 
 

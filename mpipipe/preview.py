@@ -1,10 +1,15 @@
 """The `plan` command: who would get what, without training, and with no host there if a cluster file is given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mpipipe.job import read_job
-from mpipipe.layers import build_model, layer_costs
+from threadpoolctl import threadpool_limits
+
+from mpipipe.calibration import Subject, recall, remember
+from mpipipe.job import Job, read_job
+from mpipipe.layers import Model, build_model, layer_costs
+from mpipipe.measure import measure_alone
 from mpipipe.plan import Plan, make_plan
 from mpipipe.report import hosts_table, plan_table, plan_text, show, warn, write_json
 from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates
@@ -20,29 +25,54 @@ class PlanRequest:
     save: str | None = None
 
 
-def this_host() -> Cluster:
-    """A cluster of one rank on this host, measured without MPI."""
-    return Cluster((host_facts(0, Place(), "", measure_rates()),))
+def asked_job(request: Request) -> Job:
+    """The job that a request names, with its settings. Raises JobError."""
+    return read_job(request.job or "digits", settings_of(request))
 
 
-def show_plan(request: PlanRequest, cluster: Cluster | None) -> int:
-    """Print hosts and plan; `cluster` is what was measured, if it was. Raises JobError, DataError, PlanError."""
-    job = read_job(request.run.job or "digits", settings_of(request.run))
-    if request.cluster:
-        cluster = load_cluster(Path(request.cluster))
-    cluster = cluster or this_host()
-    if job.run.threads:
-        cluster = Cluster(tuple(replace(host, threads=job.run.threads) for host in cluster.hosts))
-    show(hosts_table(cluster), request.run.quiet)
-    for notice in check_versions(cluster):
-        warn(notice, request.run.quiet)
+def with_model(job: Job) -> tuple[Job, Model]:
+    """The job as its data let it be, and its model. Raises JobError, DataError, ShapeError."""
     samples = open_samples(job)
     job = fit_batch(job, samples)
-    model = build_model(job.model, samples.data.train.shape)
-    plan: Plan = make_plan(layer_costs(model, job.train), cluster, job, conductor_bytes(model, job.train))
+    return job, build_model(job.model, samples.data.train.shape)
+
+
+def plan_alone(request: PlanRequest) -> int:
+    """Plan for the hosts of the cluster file or, where none is named, for this host as one rank, without MPI."""
+    job = asked_job(request.run)
+    if request.cluster:
+        cluster = _with_threads(load_cluster(Path(request.cluster)), job)
+        show_cluster(cluster, request.run.quiet)
+        return show_plan(request, Subject(cluster, *with_model(job)))
+    with threadpool_limits(1):
+        cluster = _with_threads(Cluster((host_facts(0, Place(), "", measure_rates()),)), job)
+        show_cluster(cluster, request.run.quiet)
+        subject = measure_alone(recall(Subject(cluster, *with_model(job)), request.run.quiet))
+    remember(subject, request.run.quiet)
+    return show_plan(request, subject)
+
+
+def show_cluster(cluster: Cluster, quiet: bool, notices: Sequence[str] = ()) -> None:
+    """The table of hosts, and notices on unlike ones. Raises ClusterError where they cannot work together."""
+    show(hosts_table(cluster), quiet)
+    for notice in (*notices, *check_versions(cluster)):
+        warn(notice, quiet)
+
+
+def show_plan(request: PlanRequest, subject: Subject) -> int:
+    """Print the plan, and save it if asked. Raises PlanError."""
+    model, job = subject.model, subject.job
+    costs = layer_costs(model, job.train)
+    plan: Plan = make_plan(costs, subject.cluster, job, conductor_bytes(model, job.train))
     show(plan_table(plan))
     for line in plan_text(plan):
         show(line)
     if request.save:
         write_json(Path(request.save), plan)
     return 0
+
+
+def _with_threads(cluster: Cluster, job: Job) -> Cluster:
+    if not job.run.threads:
+        return cluster
+    return replace(cluster, hosts=tuple(replace(host, threads=job.run.threads) for host in cluster.hosts))

@@ -1,26 +1,31 @@
-"""The `probe` command, and `plan` under mpirun: measure every rank's host, and show or plan for them."""
+"""The `probe` command, and `plan` under mpirun: measure hosts, links and layers, and show them or plan for them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from mpipipe.preview import PlanRequest, show_plan
-from mpipipe.records import to_plain
-from mpipipe.report import hosts_table, show, warn, write_json
+from mpipipe.calibration import Subject, recall, remember
+from mpipipe.job import Job
+from mpipipe.measure import measure
+from mpipipe.preview import PlanRequest, asked_job, show_cluster, show_plan, with_model
+from mpipipe.report import layers_table, links_table, show, write_json
+from mpipipe.resources import Cluster
 from mpipipe.runtime.world import World
-from mpipipe.survey import Wishes, survey, versions_notices
+from mpipipe.start import Request
+from mpipipe.survey import agree_to_pretend, pretence_notices, survey, wishes
 
 
-def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
-    """Print the table of hosts, and save it if asked."""
-    cluster = survey(world, to_plain(Wishes(threads)))
-    notices = versions_notices(world, cluster)
+def probe(world: World, request: Request, save: str | None) -> int:
+    """Measure everything anew, print the tables, and save what they show if asked."""
+    subject = _measured(world, request, afresh=True)
 
     def tell() -> int:
-        assert cluster is not None
-        show(hosts_table(cluster), quiet)
-        for notice in notices:
-            warn(notice, quiet)
+        assert subject is not None
+        _remember(subject, request)
+        if subject.cluster.links:
+            show(links_table(subject.cluster), request.quiet)
+        show(layers_table(subject.cluster), request.quiet)
         if save:
-            write_json(Path(save), cluster)
+            write_json(Path(save), subject.cluster)
         return 0
 
     status: int = world.share(tell)
@@ -28,7 +33,50 @@ def probe(world: World, threads: int, save: str | None, quiet: bool) -> int:
 
 
 def probe_and_plan(world: World, request: PlanRequest) -> int:
-    """Measure, then plan on rank 0."""
-    cluster = survey(world, to_plain(Wishes(request.run.threads or 0)))
-    status: int = world.share(lambda: show_plan(request, cluster))
+    """Measure what is not known yet, then plan on rank 0."""
+    subject = _measured(world, request.run, afresh=False)
+
+    def tell() -> int:
+        assert subject is not None
+        _remember(subject, request.run)
+        return show_plan(request, subject)
+
+    status: int = world.share(tell)
     return status
+
+
+def _remember(subject: Subject, request: Request) -> None:
+    """Keep the times of layers, unless the hosts are pretended ones."""
+    if request.pretend is None:
+        remember(subject, request.quiet)
+
+
+def _measured(world: World, request: Request, afresh: bool) -> Subject | None:
+    """The hosts, shown, and then their links and layers; on rank 0."""
+    lead = _Lead(request, afresh or request.pretend is not None)
+    pretence = agree_to_pretend(world, request.pretend)
+    cluster = survey(world, world.share(lead.read_job), pretence)
+    world.share(lambda: lead.open(cluster, pretence_notices(pretence, request.pretend)))
+    return measure(world, lead.subject, pretence)
+
+
+class _Lead:
+    """Rank 0 on its way to what is measured. On other ranks nothing of it is ever called."""
+
+    def __init__(self, request: Request, afresh: bool) -> None:
+        self.request, self.afresh = request, afresh
+        self.job: Job | None = None
+        self.subject: Subject | None = None
+
+    def read_job(self) -> object:
+        """What the job wishes of the hosts."""
+        self.job = asked_job(self.request)
+        return wishes(self.job)
+
+    def open(self, cluster: Cluster | None, notices: Sequence[str]) -> bool:
+        """Show the hosts; data and model of the job."""
+        assert cluster is not None and self.job is not None
+        show_cluster(cluster, self.request.quiet, notices)
+        subject = Subject(cluster, *with_model(self.job))
+        self.subject = subject if self.afresh else recall(subject, self.request.quiet)
+        return True

@@ -43,6 +43,7 @@ class Request:
     resume: bool = False
     checkpoint: str | None = None
     quiet: bool = False
+    pretend: str | None = None
 
 
 @dataclass(frozen=True)

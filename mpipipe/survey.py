@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mpipipe.job import KERNELS, Job
@@ -11,12 +12,16 @@ from mpipipe.resources import (
     Cluster,
     Host,
     Place,
+    Pretence,
     check_versions,
     choose_kernel,
     current_kernel,
     host_facts,
     kernel_rates,
+    load_pretence,
     measure_rates,
+    pretence_text,
+    pretended,
     use_kernel,
 )
 from mpipipe.runtime.world import World
@@ -36,7 +41,20 @@ def wishes(job: Job) -> Any:
     return to_plain(Wishes(job.run.threads, job.train.kernel))
 
 
-def survey(world: World, plain: Any) -> Cluster | None:
+def agree_to_pretend(world: World, file: str | None) -> Pretence | None:
+    """The hosts that all ranks pretend to be, by a file of rank 0's; None where none is named. Raises PretenceError."""
+    if file is None:
+        return None
+    told = world.share(lambda: to_plain(load_pretence(Path(file), world.size)))
+    return from_plain(Pretence, told, file)
+
+
+def pretence_notices(pretence: Pretence | None, file: str | None) -> list[str]:
+    """What is pretended, in a line; none where nothing is."""
+    return [pretence_text(pretence, str(file))] if pretence else []
+
+
+def survey(world: World, plain: Any, pretence: Pretence | None = None) -> Cluster | None:
     """Every rank calls this, with the Wishes as plain data; the Cluster on rank 0, None elsewhere.
 
     Raises ClusterError (or Stopped) where hosts cannot work together.
@@ -52,7 +70,10 @@ def survey(world: World, plain: Any) -> Cluster | None:
     host = host_facts(world.rank, from_plain(Place, places[world.rank], "place"), world.mpi_version, rates)
     told = world.gather(to_plain(host))
     cluster = None if told is None else Cluster(tuple(from_plain(Host, one, "host") for one in told), kernel)
-    return _with_threads(_levelled(cluster), wanted.threads) if cluster else None
+    if cluster is None:
+        return None
+    cluster = _levelled(cluster)
+    return _with_threads(pretended(cluster, pretence) if pretence else cluster, wanted.threads)
 
 
 def versions_notices(world: World, cluster: Cluster | None) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from mpipipe.calibration import Subject, recall, remember
 from mpipipe.checkpoint import (
     Checkpoint,
     compare_models,
@@ -17,6 +18,7 @@ from mpipipe.errors import InterruptedRunError, UserError
 from mpipipe.fit import check_inputs, check_micro_batches, check_targets, looks_ahead
 from mpipipe.job import job_to_text
 from mpipipe.layers import build_model, layer_costs
+from mpipipe.measure import measure
 from mpipipe.plan import make_plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import (
@@ -58,17 +60,20 @@ from mpipipe.start import (
     start_position,
 )
 from mpipipe.steps import Run, Steps
-from mpipipe.survey import survey, versions_notices, wishes, with_kernel
+from mpipipe.survey import agree_to_pretend, pretence_notices, survey, versions_notices, wishes, with_kernel
 
 
 def train(world: World, request: Request, signals: Signals) -> int:
     """The whole command, on every rank; the exit status."""
     with ExitStack() as stack:
         lead = Lead(request, stack)
-        cluster = survey(world, world.share(lead.read_job))
-        notices = versions_notices(world, cluster)
-        brief = from_plain(Brief, world.share(lambda: lead.make_brief(cluster, notices)), "brief")
-        member = enlist(world, brief)
+        pretence = agree_to_pretend(world, request.pretend)
+        cluster = survey(world, world.share(lead.read_job), pretence)
+        notices = [*pretence_notices(pretence, request.pretend), *versions_notices(world, cluster)]
+        world.share(lambda: lead.open(cluster, notices))
+        subject = measure(world, lead.subject, pretence)
+        brief = from_plain(Brief, world.share(lambda: lead.make_brief(subject)), "brief")
+        member = enlist(world, brief, pretence)
         world.share(lead.open_folder)
         hand_out(member, lead.stored.read if lead.stored else None)
         if lead.run is None:
@@ -98,7 +103,9 @@ class Lead:
         self.request, self.stack = request, stack
         self.start: Start | None = None
         self.stored: Checkpoint | None = None
-        self.ready: tuple[Brief, Samples, Cluster] | None = None
+        self.samples: Samples | None = None
+        self.subject: Subject | None = None
+        self.brief: Brief | None = None
         self.run: Run | None = None
 
     def read_job(self) -> Any:
@@ -106,8 +113,8 @@ class Lead:
         self.start = find_start(self.request)
         return wishes(self.start.job)
 
-    def make_brief(self, cluster: Cluster | None, notices: Sequence[str]) -> object:
-        """Open the data, plan, show both; the brief for all ranks as plain data."""
+    def open(self, cluster: Cluster | None, notices: Sequence[str]) -> bool:
+        """Show the hosts, open the data, and know what is to be measured."""
         assert self.start is not None and cluster is not None
         self.start = with_kernel(self.start, cluster.kernel)
         job, quiet = self.start.job, self.request.quiet
@@ -116,7 +123,7 @@ class Lead:
             warn(notice, quiet)
         if self.start.checkpoint:
             self.stored = self.stack.enter_context(open_checkpoint(self.start.checkpoint))
-        samples = open_samples(job, self.stored)
+        samples = self.samples = open_samples(job, self.stored)
         model = build_model(job.model, samples.data.train.shape)
         check_inputs(samples.data, model, job.data.path)
         check_targets(samples.data, model, job.data.path)
@@ -127,23 +134,33 @@ class Lead:
         count = samples.data.train.count
         for notice in (*check_micro_batches(model, job.train, count), *looks_ahead(model, samples.data)):
             warn(notice, quiet)
-        plan = make_plan(layer_costs(model, job.train), cluster, job, conductor_bytes(model, job.train))
+        subject = Subject(cluster, job, model)
+        self.subject = subject if self.request.pretend else recall(subject, quiet)
+        return True
+
+    def make_brief(self, subject: Subject | None) -> object:
+        """Plan for what was measured; the brief for all ranks as plain data."""
+        assert subject is not None
+        self.subject, job, model, quiet = subject, subject.job, subject.model, self.request.quiet
+        plan = make_plan(layer_costs(model, job.train), subject.cluster, job, conductor_bytes(model, job.train))
         show(plan_table(plan), quiet)
         for line in plan_text(plan):
             show(line, quiet)
-        brief = Brief(job, model.shapes[0], plan)
-        self.ready = (brief, samples, cluster)
-        return to_plain(brief)
+        self.brief = Brief(job, model.shapes[0], plan)
+        return to_plain(self.brief)
 
     def open_folder(self) -> bool:
         """Make the run's folder, or open the one that is gone on with, and write down what is planned."""
-        assert self.start is not None and self.ready is not None
-        brief, samples, cluster = self.ready
+        assert self.start is not None and self.samples is not None
+        assert self.subject is not None and self.brief is not None
+        cluster, quiet = self.subject.cluster, self.request.quiet
         folder = open_folder(self.request, self.start)
+        remember(self.subject, quiet)
         write_text(folder.job, job_to_text(self.start.job))
         write_json(folder.cluster, cluster)
-        write_json(folder.plan, brief.plan)
-        self.run = Run(self.start.job, folder, samples, start_position(self.stored), brief, cluster, self.request.quiet)
+        write_json(folder.plan, self.brief.plan)
+        position = start_position(self.stored)
+        self.run = Run(self.start.job, folder, self.samples, position, self.brief, cluster, quiet)
         return True
 
 

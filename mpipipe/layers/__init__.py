@@ -3,7 +3,7 @@
 from mpipipe.layers.extend import cache_shapes, extend
 from mpipipe.layers.kinds import KINDS, build_layers
 from mpipipe.layers.losses import LOSSES, Loss, find_loss
-from mpipipe.layers.model import LayerCost, Model, build_model, forward_only, generating, layer_costs
+from mpipipe.layers.model import LayerCost, Model, build_model, forward_only, generating, layer_costs, signature
 from mpipipe.layers.optimizers import STATE, Update, learning_rate, square_sum, state_names, update_weight
 from mpipipe.layers.residual import Residual
 from mpipipe.layers.sampling import Sampling, sample
@@ -59,6 +59,7 @@ __all__ = [
     "make_tree",
     "sample",
     "shape_leaves",
+    "signature",
     "square_sum",
     "state_names",
     "touched",

@@ -15,7 +15,7 @@ from mpipipe.layers.types import Array, Layer, Scratch, Shape, Shapes, Tree
 
 PLACE_BY_PLACE = frozenset(
     ("linear", "unembedding", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "swiglu", "dropout", "layernorm")
-) | {"rmsnorm", "batchnorm"}
+) | {"rmsnorm", "batchnorm", "sleep"}
 """Kinds that treat each place of a sequence alone."""
 
 

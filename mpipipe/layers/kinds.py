@@ -18,6 +18,7 @@ from mpipipe.layers.norm import LayerNorm
 from mpipipe.layers.pool import AvgPool, GlobalAvgPool, MaxPool
 from mpipipe.layers.residual import Residual
 from mpipipe.layers.rmsnorm import RmsNorm
+from mpipipe.layers.sleep import Sleep
 from mpipipe.layers.swiglu import SwiGlu
 from mpipipe.layers.types import Layer
 from mpipipe.records import from_plain
@@ -28,7 +29,7 @@ KINDS: dict[str, Any] = {
     for kind in (
         *(Linear, Relu, LeakyRelu, Tanh, Sigmoid, Gelu, SwiGlu, Dropout, LayerNorm, RmsNorm, Residual),
         *(Flatten, Reshape, Conv2d, MaxPool, AvgPool, GlobalAvgPool, BatchNorm, GroupNorm),
-        *(Embedding, Unembedding, Attention),
+        *(Embedding, Unembedding, Attention, Sleep),
     )
 }
 SHORTHANDS: dict[str, Any] = {"mlp": Mlp, "transformer": Transformer}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 from mpipipe.errors import JobError, ShapeError
 from mpipipe.job import ModelSettings, TrainSettings
@@ -45,6 +45,11 @@ class Model:
         has = (i for i, layer in enumerate(self.layers) if layer.parameters(self.shapes[i]))
         return next(has, len(self.layers))
 
+    def wants_input_gradient(self, layer: int) -> bool:
+        """Whether anyone wants the gradient by a layer's input: the layer before it, or an inner layer of its own."""
+        first = self.first_weights
+        return layer > first or (layer == first and bool(self.layers[layer].held(self.shapes[layer])))
+
 
 @dataclass(frozen=True)
 class LayerCost:
@@ -52,7 +57,8 @@ class LayerCost:
 
     `saved` is kept from F to W (the output included), `held` from I to W (the gradient by the output included);
     `boundary` is the message to the next layer; `scratch` is what one worker thread needs for a moment. `loss` is the
-    part of the last layer's `saved` that is target and loss, which a stage that recomputes keeps too.
+    part of the last layer's `saved` that is target and loss, which a stage that recomputes keeps too. Layers of one
+    `signature` take the same time.
     """
 
     name: str
@@ -67,6 +73,7 @@ class LayerCost:
     saved_bytes: int
     held_bytes: int
     scratch_bytes: int
+    signature: str = ""
     loss_bytes: int = 0
 
 
@@ -134,10 +141,31 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 held_bytes=out + total(layer.held(shape)) * per_micro,
                 scratch_bytes=int(cost.scratch * per_micro + cost.fixed * item_bytes)
                 + _sum_bytes(layer.parameters(shape), item_bytes),
+                signature=signature(model, i),
                 loss_bytes=loss,
             )
         )
     return tuple(costs)
+
+
+def signature(model: Model, i: int) -> str:
+    """What decides the time of a layer, as text: its settings other than the defaults, the shape of its input, the loss
+    behind it if it is the last, and whether its input's gradient is wanted. Such as `linear(outputs=256) of 64`."""
+    text = f"{_settings_text(model.layers[i])} of {'x'.join(map(str, model.shapes[i])) or 'one'}"
+    if not model.wants_input_gradient(i):
+        text += ", no gradient by its input"
+    return f"{text}, {model.loss.kind}" if i == len(model.layers) - 1 else text
+
+
+def _settings_text(layer: Layer) -> str:
+    words = []
+    for field in fields(layer):  # type: ignore[arg-type]
+        value = getattr(layer, field.name)
+        if value != field.default:
+            inner = isinstance(value, tuple) and bool(value) and all(is_dataclass(item) for item in value)
+            text = f"[{', '.join(map(_settings_text, value))}]" if inner else value
+            words.append(f"{field.name}={text}")
+    return f"{layer.kind}({', '.join(words)})"
 
 
 def forward_only(costs: Sequence[LayerCost]) -> tuple[LayerCost, ...]:
@@ -179,7 +207,7 @@ def _loss_bytes(model: Model, item_bytes: int) -> int:
 
 
 def _times(work: Work, rows: int) -> Work:
-    return Work(work.flops * rows, work.elements * rows)
+    return Work(work.flops * rows, work.elements * rows, work.seconds * rows)
 
 
 def _state_bytes(shapes: Shapes, optimizer: str) -> int:

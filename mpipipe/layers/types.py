@@ -47,13 +47,17 @@ class Key:
 
 @dataclass(frozen=True)
 class Work:
-    """Work of one action for one sample: `flops` in matrix products, `elements` read or written by the rest."""
+    """Work of one action for one sample: `flops` in matrix products, `elements` read or written by the rest.
+
+    `seconds` pass besides, whatever the host's rates.
+    """
 
     flops: float = 0.0
     elements: float = 0.0
+    seconds: float = 0.0
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(self.flops + other.flops, self.elements + other.elements)
+        return Work(self.flops + other.flops, self.elements + other.elements, self.seconds + other.seconds)
 
 
 @dataclass(frozen=True)

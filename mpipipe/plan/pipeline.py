@@ -17,4 +17,5 @@ def pipeline_of(plan: Plan, samples: int) -> Pipeline:
         ),
         message_s=tuple(stage.latency_s + stage.wire_s for stage in stages[:-1]),
         threads=tuple(stages[held[0]].threads for held in plan.placement),
+        gradients=tuple(stage.gradients_in_flight for stage in stages),
     )

@@ -75,7 +75,7 @@ def total_up(costs: Sequence[LayerCost]) -> Totals:
 
 def seconds(work: Work, host: Host) -> float:
     """Seconds of one thread of `host`."""
-    return work.flops / host.matrix_flops + work.elements / host.elements
+    return work.flops / host.matrix_flops + work.elements / host.elements + work.seconds
 
 
 def stage_seconds(totals: Totals, first: Any, last: Any, host: Host) -> Any:

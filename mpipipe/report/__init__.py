@@ -2,6 +2,7 @@
 
 from mpipipe.report.checkpoints import differences_table, entries_table, facts_text
 from mpipipe.report.folder import (
+    RESULTS,
     RunFolder,
     existing_folder,
     latest_folder,
@@ -10,6 +11,7 @@ from mpipipe.report.folder import (
     write_json,
     write_text,
 )
+from mpipipe.report.measured import layers_table, links_table
 from mpipipe.report.metrics import MetricsLog, MetricsRow, open_log, read_metrics
 from mpipipe.report.picture import draw_loss
 from mpipipe.report.progress import Moment, Progress, progress
@@ -21,6 +23,7 @@ from mpipipe.report.texts import bits, bits_text, of_tokens
 from mpipipe.report.units import human_bytes, human_flops, human_rate, human_seconds, plural
 
 __all__ = [
+    "RESULTS",
     "MetricsLog",
     "MetricsRow",
     "Moment",
@@ -42,6 +45,8 @@ __all__ = [
     "human_rate",
     "human_seconds",
     "latest_folder",
+    "layers_table",
+    "links_table",
     "make_folder",
     "new_folder",
     "of_tokens",

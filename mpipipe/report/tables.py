@@ -35,9 +35,12 @@ def hosts_table(cluster: Cluster, width: int | None = None) -> RenderableType:
 
 
 def plan_table(plan: Plan, width: int | None = None) -> Table:
-    """Every stage in pipeline order. Layers count from 0; times are those of one full micro-batch on one thread."""
+    """Every stage in pipeline order. Layers count from 0; times are those of one full micro-batch on one thread.
+
+    A message is that to the next stage, or back. An `r` stands where a stage recomputes.
+    """
     groups: list[Keys] = [("stage",), ("rank",), ("host",), ("layers", "names"), ("threads", "in flight")]
-    groups += [("ms forward", "backward"), ("memory", "of")]
+    groups += [("ms forward", "backward"), ("ms message",), ("memory", "of")]
     rows = [_stage_cells(plan, index, stage) for index, stage in enumerate(plan.stages)]
     return _table(_columns(groups, width), rows)
 
@@ -48,9 +51,14 @@ def plan_text(plan: Plan) -> list[str]:
     sizes = f"{plural(plan.batch, 'sample')} in {plural(plan.micros, 'micro-batch', 'es')} of {plan.micro_batch}"
     places = f"{plural(len(plan.stages), 'stage')} on {plural(plan.ranks, 'rank')}"
     lines = [
-        f"predicted: {human_seconds(plan.step_s)} a step at best, {speed} ({sizes})",
+        f"predicted: {human_seconds(plan.step_s)} a step, {speed} ({sizes})",
         f"schedule: {plan.schedule}, {places}, bubble {plan.bubble:.1%} of the step",
     ]
+    if plan.bound_s:
+        gap = plan.step_s / plan.bound_s - 1
+        lines.append(
+            f"bound: no plan for these hosts takes less than {human_seconds(plan.bound_s)}; this is {gap:.1%} above"
+        )
     return lines + [f"note: {note}" for note in plan.notes]
 
 
@@ -77,9 +85,10 @@ def _stage_cells(plan: Plan, index: int, stage: StagePlan) -> dict[str, str]:
         "layers": f"{first}..{last}" if last > first else str(first),
         "names": f"{names[0]}..{names[-1]}" if len(names) > 1 else "".join(names),
         "threads": str(stage.threads),
-        "in flight": str(stage.in_flight),
+        "in flight": f"{stage.in_flight}{' r' if stage.recompute else ''}",
         "ms forward": figures(stage.forward_s * 1e3),
         "backward": figures((stage.input_s + stage.weight_s) * 1e3),
+        "ms message": figures((stage.latency_s + stage.wire_s) * 1e3) if index + 1 < len(plan.stages) else "",
         "memory": human_bytes(stage.bytes),
         "of": human_bytes(stage.available_bytes),
     }

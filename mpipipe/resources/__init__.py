@@ -6,34 +6,47 @@ from mpipipe.resources.cluster import (
     ClusterError,
     Host,
     check_cluster,
+    check_times,
     check_versions,
     load_cluster,
     save_cluster,
+    times_of,
 )
 from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
 from mpipipe.resources.kernels import VARIABLE as KERNEL_VARIABLE
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
+from mpipipe.resources.measured import LayerTimes, Link, scaled
 from mpipipe.resources.peak import peak_since, start_peak
+from mpipipe.resources.pretence import Pretence, load_pretence, pretence_text, pretended
 
 __all__ = [
     "KERNEL_VARIABLE",
     "Cluster",
     "ClusterError",
     "Host",
+    "LayerTimes",
+    "Link",
     "Place",
+    "Pretence",
     "Rates",
     "check_cluster",
+    "check_times",
     "check_versions",
     "choose_kernel",
     "current_kernel",
     "host_facts",
     "kernel_rates",
     "load_cluster",
+    "load_pretence",
     "measure_rates",
     "memory",
     "peak_since",
+    "pretence_text",
+    "pretended",
     "save_cluster",
+    "scaled",
     "start_peak",
+    "times_of",
     "usable_threads",
     "use_kernel",
 ]

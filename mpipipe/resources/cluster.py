@@ -1,10 +1,12 @@
 """The Cluster: what every rank said of its host. Plain data; knows no MPI, and reads back from a file anywhere."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpipipe.errors import UserError
+from mpipipe.errors import UserError, nearest
 from mpipipe.records import load_json, save_json
+from mpipipe.resources.measured import OTHERS, LayerTimes, Link, assumed_link, slower_of
 
 
 class ClusterError(UserError):
@@ -18,6 +20,7 @@ class Host:
     `threads` are usable worker threads of this rank (affinity and cgroup limits count; ranks of one host share them);
     `ram_bytes` is the host's memory, `available_bytes` this rank's share of what is free. Rates are per thread,
     measured while all ranks of the host were measuring: float32 matrix product in flop/s, elementwise in elements/s.
+    `layers` are what layers of a job took, where they were measured; the rates answer for all others.
     """
 
     rank: int
@@ -35,28 +38,60 @@ class Host:
     numpy: str = ""
     mpi: str = ""
     mpipipe: str = ""
+    layers: tuple[LayerTimes, ...] = ()
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """All ranks, in rank order. `kernel` is the one of BLAS that all of them use; empty where they differ."""
+    """All ranks, in rank order. `kernel` is the one of BLAS that all of them use; empty where they differ.
+
+    `links` are between pairs of hosts, where they were measured or written down.
+    """
 
     hosts: tuple[Host, ...]
     kernel: str = ""
+    links: tuple[Link, ...] = ()
+
+    def link(self, one: str, other: str) -> Link:
+        """The link between two hosts, by name: their own, else by what either has to any other, else as assumed."""
+        for link in self.links:
+            if link.joins(one, other):
+                return link
+        names = () if one == other else (one, other)
+        parts = tuple(link for link in self.links if link.second == OTHERS and link.first in names)
+        return slower_of(one, other, parts) if parts else assumed_link(one, other)
+
+
+def times_of(host: Host, signature: str, micro_batch: int) -> LayerTimes | None:
+    """What a layer took on a host, if it was measured there at this micro-batch."""
+    found = (times for times in host.layers if times.layer == signature and times.micro_batch == micro_batch)
+    return next(found, None)
 
 
 def check_cluster(cluster: Cluster, where: str = "cluster") -> Cluster:
-    """The same cluster, or ClusterError naming the first host and key that no plan could use."""
+    """The same cluster, or ClusterError naming the first host or link, and its key, that no plan could use."""
     if not cluster.hosts:
         raise ClusterError(f"{where}.hosts", "empty", "at least one host")
     for index, host in enumerate(cluster.hosts):
         at = f"{where}.hosts[{index}] ({host.name})"
         if host.rank != index:
-            raise ClusterError(f"{at}.rank", f"{host.rank}", f"{index}: hosts stand in rank order")
-        for key in ("threads", "matrix_flops", "elements", "ram_bytes", "available_bytes"):
-            if getattr(host, key) <= 0:
-                raise ClusterError(f"{at}.{key}", f"{getattr(host, key)}", "a number above 0")
+            same = [other.name for other in cluster.hosts[:index] if other.rank == host.rank]
+            found = f"{host.rank}, which {same[0]} has already" if same else f"{host.rank}"
+            raise ClusterError(f"{at}.rank", found, f"{index}: hosts stand in rank order")
+        _check_positive(host, at, "threads", "matrix_flops", "elements", "ram_bytes", "available_bytes")
+        for number, times in enumerate(host.layers):
+            check_times(times, f"{at}.layers[{number}] ({times.layer})")
+    for index, link in enumerate(cluster.links):
+        _check_link(link, cluster, f"{where}.links[{index}]")
     return cluster
+
+
+def check_times(times: LayerTimes, where: str) -> None:
+    """Raises ClusterError for times that no layer takes."""
+    _check_positive(times, where, "micro_batch", "forward_s")
+    for key in ("input_s", "weight_s"):
+        if not 0 <= getattr(times, key) < math.inf:
+            raise ClusterError(f"{where}.{key}", f"{getattr(times, key)}", "0 or a number above 0")
 
 
 def check_versions(cluster: Cluster) -> list[str]:
@@ -91,6 +126,26 @@ def save_cluster(cluster: Cluster, path: Path) -> None:
 def load_cluster(path: Path) -> Cluster:
     """A checked cluster from a file, perhaps edited by hand. Raises ClusterError."""
     return check_cluster(load_json(Cluster, path, ClusterError), str(path))
+
+
+def _check_link(link: Link, cluster: Cluster, where: str) -> None:
+    at = f"{where} ({link.first} to {link.second})"
+    names = {host.name for host in cluster.hosts}
+    for key, known in (("first", names), ("second", names | {OTHERS})):
+        name = getattr(link, key)
+        if name not in known:
+            raise ClusterError(
+                f"{at}.{key}", f"no host is named '{name}'", "a host of this cluster", nearest(name, known)
+            )
+    if next(other for other in cluster.links if other.joins(link.first, link.second)) is not link:
+        raise ClusterError(at, "a second link between the same hosts", "one for each pair", "delete one of them")
+    _check_positive(link, at, "latency_s", "bandwidth", "both_bandwidth")
+
+
+def _check_positive(record: object, where: str, *keys: str) -> None:
+    for key in keys:
+        if not 0 < getattr(record, key) < math.inf:
+            raise ClusterError(f"{where}.{key}", f"{getattr(record, key)}", "a number above 0")
 
 
 def _groups(cluster: Cluster, key: str) -> dict[str, list[str]]:

@@ -85,7 +85,7 @@ class _Run:
                 patience.renew()
                 continue
             idle()
-            if self.look(patience.next_wait(self.pending)):
+            if self.look(min(patience.next_wait(self.pending), self.transport.soon_s())):
                 patience.renew()
 
     def start(self, i: int) -> None:

@@ -47,6 +47,7 @@ class Member:
         self.saving: list[Any] = []
         self.busy_before, self.pause_s = 0.0, 0.0
         self.start_bytes = 0
+        self.pace_at: Callable[[int], float] = lambda step: 1.0  # that of the work queue; steps are counted from 1
         self.inbox = None if crew.rank == CONDUCTOR else Inbox(transport, CONDUCTOR)
         self.idle: Callable[[], None] = self.inbox.look if self.inbox else _nothing
 
@@ -101,6 +102,8 @@ class Member:
             return self._run_batch(order)
 
     def _run_batch(self, order: Order) -> int:
+        if order.what == What.TRAIN:
+            self.work.pace = self.pace_at(order.step + 1)
         for stage in self.stages:
             stage.begin(Now(order.samples, order.step if order.what == What.TRAIN else None))
         try:

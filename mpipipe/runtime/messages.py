@@ -32,6 +32,7 @@ class Tag(IntEnum):
     NORM = 6
     PIECE = 7
     TIED = 8
+    LINK = 9
 
     def of(self, number: int) -> int:
         """The MPI tag for `number`."""
@@ -56,6 +57,16 @@ class Transport(Protocol):
 
     def count(self, request: Any) -> int | None:
         """Bytes that a receive has got, or None while it has not ended. A request is asked here or by `finished`."""
+
+    def soon_s(self) -> float:
+        """Seconds until a message is known to end; infinity where that is not known. A wait need be no longer."""
+
+
+class Rendezvous(Transport, Protocol):
+    """A transport that can also tell when a message has met its receive."""
+
+    def send_to_meet(self, array: Array, peer: int, tag: int) -> Any:
+        """A send that does not end before its receive has begun."""
 
 
 @dataclass(frozen=True)
@@ -136,4 +147,4 @@ def wait_all(
             continue
         if idle is not None:
             idle()
-        time.sleep(patience.next_wait("messages".__str__))
+        time.sleep(min(patience.next_wait("messages".__str__), transport.soon_s()))

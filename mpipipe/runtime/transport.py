@@ -1,5 +1,6 @@
 """Point-to-point messages over MPI. One of the two files that know mpi4py; the other is `world`."""
 
+import math
 from typing import Any
 
 from mpi4py import MPI
@@ -9,7 +10,7 @@ from mpipipe.layers import Array
 
 
 class MpiTransport:
-    """Isend, Irecv and Testsome on one communicator, whose rank numbers are the peers."""
+    """Isend (or Issend), Irecv and Testsome on one communicator, whose rank numbers are the peers."""
 
     def __init__(self, comm: MPI.Comm) -> None:
         self.comm = comm
@@ -19,6 +20,10 @@ class MpiTransport:
     def send(self, array: Array, peer: int, tag: int) -> Any:
         """Isend from where the array is."""
         return self.comm.Isend([array, MPI.BYTE], dest=peer, tag=self._tag(tag))
+
+    def send_to_meet(self, array: Array, peer: int, tag: int) -> Any:
+        """Issend from where the array is."""
+        return self.comm.Issend([array, MPI.BYTE], dest=peer, tag=self._tag(tag))
 
     def receive(self, array: Array, peer: int, tag: int) -> Any:
         """Irecv to where the array is."""
@@ -31,6 +36,10 @@ class MpiTransport:
     def count(self, request: Any) -> int | None:
         """Test, and bytes of the status."""
         return int(self.status.Get_count(MPI.BYTE)) if request.Test(self.status) else None
+
+    def soon_s(self) -> float:
+        """Not known."""
+        return math.inf
 
     def _tag(self, tag: int) -> int:
         if tag > self.most:

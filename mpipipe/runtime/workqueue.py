@@ -28,10 +28,13 @@ class TaskError(Exception):
 
 
 class WorkQueue:
-    """`threads` workers behind one queue. `busy_s` adds up the seconds that tasks took."""
+    """`threads` workers behind one queue. `busy_s` adds up the seconds that tasks took.
+
+    A `pace` below 1 pretends a slower host: a worker sleeps after each task until it took 1 / `pace` as long.
+    """
 
     def __init__(self, threads: int) -> None:
-        self.threads, self.busy_s = threads, 0.0
+        self.threads, self.busy_s, self.pace = threads, 0.0, 1.0
         self._todo: queue.SimpleQueue[tuple[Any, Task] | None] = queue.SimpleQueue()
         self._done: deque[tuple[Any, float, BaseException | None]] = deque()
         # Released when a task has ended. A SimpleQueue would not do for the main thread: CPython's `get` forgets its
@@ -97,7 +100,7 @@ class WorkQueue:
             worker.join()
 
     def _work(self) -> None:
-        scratch = Scratch()
+        scratch, owed_s = Scratch(), 0.0
         while (item := self._todo.get()) is not None:
             key, task = item
             error: BaseException | None = None
@@ -108,6 +111,17 @@ class WorkQueue:
             except BaseException as raised:
                 error = raised
             scratch.release(0)
+            if self.pace < 1:
+                owed_s = _sleep(owed_s + (1 / self.pace - 1) * (time.perf_counter() - began))
             self._done.append((key, time.perf_counter() - began, error))
             with suppress(RuntimeError):  # it has been rung already
                 self._bell.release()
+
+
+def _sleep(seconds: float) -> float:
+    """Sleep; the seconds still owed: below 0 after a sleep that was longer than asked for, as all are by a little."""
+    began = time.perf_counter()
+    if seconds > 0:
+        time.sleep(seconds)
+        seconds -= time.perf_counter() - began
+    return seconds

@@ -15,7 +15,7 @@ import numpy as np
 
 from mpipipe.errors import MpipipeError, UserError
 from mpipipe.launcher import launched_size
-from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Transport
+from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Rendezvous
 
 
 class Stopped(Exception):  # noqa: N818
@@ -37,7 +37,7 @@ class World:
         """Whether all ranks have been told to end, so that this one may just go."""
         self.mpi_version = _mpi_version(mpi.Get_library_version())
 
-    def transport(self) -> Transport:
+    def transport(self) -> Rendezvous:
         """Point-to-point messages on a communicator of their own."""
         from mpipipe.runtime.transport import MpiTransport
 

@@ -1,8 +1,5 @@
 """What happens when: schedules as pure data, and what can be said of them before anything runs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from mpipipe.schedule.actions import (
     COMPUTE,
     Action,
@@ -14,39 +11,31 @@ from mpipipe.schedule.actions import (
     StageCost,
     lane_of,
     parse_lane,
+    round_robin,
     straight,
     unit_pipeline,
 )
 from mpipipe.schedule.check import check, rooms_of
+from mpipipe.schedule.chrome import TraceSpan, simulated_spans, trace_json
 from mpipipe.schedule.draw import draw_svg, draw_text
 from mpipipe.schedule.forward import forward
 from mpipipe.schedule.gpipe import gpipe
 from mpipipe.schedule.graph import Graph, Node, Room, WholeGraph, sink_graph, source_graph, stage_graph, whole_graph
+from mpipipe.schedule.interleaved import interleaved
+from mpipipe.schedule.listed import listed
 from mpipipe.schedule.lower import Lowered, lower
 from mpipipe.schedule.one_f_one_b import one_f_one_b
-from mpipipe.schedule.peaks import peaks
+from mpipipe.schedule.peaks import peaks, stage_peaks
+from mpipipe.schedule.recipes import SCHEDULES, Recipe
 from mpipipe.schedule.simulate import Simulation, Span, Transfer, Wiring, simulate, wire
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a schedule is made: which stages a lane holds, given the number of stages, and its lanes.
-
-    `chunks` is how many stages a rank holds, if nothing else is asked for.
-    """
-
-    make: Callable[[Pipeline], Schedule]
-    place: Callable[[int], Placement] = straight
-    chunks: int = 1
-
-
-SCHEDULES: dict[str, Recipe] = {"gpipe": Recipe(gpipe), "1f1b": Recipe(one_f_one_b)}
-"""Every training schedule by name. One file and one name each."""
+from mpipipe.schedule.table import schedule_csv
+from mpipipe.schedule.units import Units, simulate_units
+from mpipipe.schedule.zb_h1 import zb_h1
+from mpipipe.schedule.zb_v import zb_v, zigzag
 
 __all__ = [
-    "COMPUTE",
-    "SCHEDULES",
     "Action",
+    "COMPUTE",
     "Graph",
     "Kind",
     "Lane",
@@ -56,11 +45,14 @@ __all__ = [
     "Placement",
     "Recipe",
     "Room",
+    "SCHEDULES",
     "Schedule",
     "Simulation",
     "Span",
     "StageCost",
+    "TraceSpan",
     "Transfer",
+    "Units",
     "WholeGraph",
     "Wiring",
     "check",
@@ -68,18 +60,29 @@ __all__ = [
     "draw_text",
     "forward",
     "gpipe",
+    "interleaved",
     "lane_of",
+    "listed",
     "lower",
     "one_f_one_b",
     "parse_lane",
     "peaks",
     "rooms_of",
+    "round_robin",
+    "schedule_csv",
     "simulate",
+    "simulate_units",
+    "simulated_spans",
     "sink_graph",
     "source_graph",
     "stage_graph",
+    "stage_peaks",
     "straight",
+    "trace_json",
     "unit_pipeline",
     "whole_graph",
     "wire",
+    "zb_h1",
+    "zb_v",
+    "zigzag",
 ]

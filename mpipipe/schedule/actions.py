@@ -1,6 +1,6 @@
 """A schedule as data: for every rank, which action on which micro-batch, in order. Knows only ints and letters.
 
-A rank has one lane. It holds one stage, or several that are no neighbours: its chunks, numbered from 0. It prints and
+A rank has one lane. It holds one stage, or several: its chunks, numbered from 0 in pipeline order. It prints and
 parses: `F0 F1 B0 F2 B1 B2` is the lane of a rank with one chunk; `F0.1` is the forward of micro-batch 0 by chunk 1. B
 stands for I then W of the same micro-batch.
 """
@@ -85,7 +85,8 @@ class StageCost:
 @dataclass(frozen=True)
 class Pipeline:
     """What a schedule is made for. `limits` are the most micro-batches in flight, `costs` those of each stage;
-    `message_s[s]` is what a message between stages s and s + 1 takes, `threads` the workers of each lane."""
+    `message_s[s]` is what a message between stages s and s + 1 takes, `threads` the workers of each lane. `gradients`
+    bounds how many I are ahead of their W, for schedules that choose that as they go; without it, limits do."""
 
     micros: int
     placement: Placement
@@ -93,6 +94,7 @@ class Pipeline:
     costs: tuple[StageCost, ...]
     message_s: tuple[float, ...]
     threads: tuple[int, ...]
+    gradients: tuple[int, ...] = ()
 
     @property
     def stages(self) -> int:
@@ -100,9 +102,14 @@ class Pipeline:
         return len(self.limits)
 
 
+def round_robin(lanes: int, stages: int) -> Placement:
+    """Stages are dealt out to the lanes in turn."""
+    return tuple(tuple(range(lane, stages, lanes)) for lane in range(min(lanes, stages)))
+
+
 def straight(stages: int) -> Placement:
     """One stage a lane."""
-    return tuple((stage,) for stage in range(stages))
+    return round_robin(stages, stages)
 
 
 def unit_pipeline(placement: Placement, micros: int, limits: Sequence[int] = ()) -> Pipeline:

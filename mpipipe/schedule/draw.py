@@ -1,81 +1,111 @@
-"""Schedules as pictures: a text grid and an SVG, both from a simulation. One row a stage, time to the right."""
+"""Schedules as pictures: a text grid and an SVG, both from a simulation. One row a rank, time to the right."""
 
+from math import floor, log10
 from xml.sax.saxutils import escape
 
 from mpipipe.schedule.actions import Kind, Schedule
-from mpipipe.schedule.check import rooms_of
-from mpipipe.schedule.graph import whole_graph
-from mpipipe.schedule.lower import lower
-from mpipipe.schedule.simulate import Simulation, Span, simulate, wire
+from mpipipe.schedule.simulate import Simulation, Span
+from mpipipe.schedule.units import Units, simulate_units
 
 COLOURS = {Kind.F: "#4e79a7", Kind.I: "#59a14f", Kind.W: "#f28e2b"}
 NAMES = {Kind.F: "F, forward", Kind.I: "I, gradient of the input", Kind.W: "W, gradient of the weights"}
+WIDTH, ROW, LEFT, TOP = 900, 26, 80, 50
 
 
-def unit_simulation(schedule: Schedule) -> Simulation:
-    """The schedule with F, I and W of one unit each, one worker a stage, messages free, in strict order."""
-    whole = whole_graph(lower(schedule), rooms_of(schedule), schedule.micros)
-    unit = {Kind.F: 1.0, Kind.I: 1.0, Kind.W: 1.0}
-    return simulate(wire(whole), [unit] * schedule.stages, [1] * len(schedule.lanes), strict=True)
-
-
-def draw_text(schedule: Schedule) -> str:
-    """A legend, then a grid with one column a unit of time; a dot is a stage that waits."""
-    result = unit_simulation(schedule)
-    stages, end = len(schedule.lanes), round(result.end_s)
-    grid = [["."] * end for _ in range(stages)]
-    for span in result.spans:
-        if span.lane < stages and span.action.kind in COLOURS:
-            grid[span.lane][round(span.start_s)] = str(span.action)
-    width = max(len(cell) for row in grid for cell in row)
-    label = len(f"stage {stages - 1}")
+def draw_text(schedule: Schedule, units: Units | None = None) -> str:
+    """A legend, then a grid; what takes several columns goes on with dashes."""
+    units = units or Units()
+    result, step = simulate_units(schedule, units), units.step
+    lanes, columns = len(schedule.lanes), round(result.end_s / step)
+    grid = [["."] * columns for _ in range(lanes)]
+    for span in _tasks(schedule, result):
+        first, last = round(span.start_s / step), round(span.end_s / step)
+        grid[span.lane][first:last] = [str(span.action), *["-"] * (last - first - 1)][: last - first]
+    width = max(len(cell) for row in grid for cell in row) if columns else 0
+    label = len(f"rank {lanes - 1}")
     rows = [
-        f"{f'stage {s}':<{label}} | {' '.join(cell.ljust(width) for cell in row)} | {schedule.in_flight[s]} in flight"
-        for s, row in enumerate(grid)
+        f"{f'rank {lane}':<{label}} | {' '.join(cell.ljust(width) for cell in row)} | {_flying(schedule, lane)}"
+        for lane, row in enumerate(grid)
     ]
-    busy, total = sum(result.busy_s[:stages]), stages * result.end_s
-    head = f"{schedule.name}: {_sizes(schedule)}; F = I = W = 1 unit, messages free"
+    busy, total = sum(result.busy_s[:lanes]), lanes * result.end_s
+    bubble = f"bubble {(total - busy) / total:.1%} of the time, or {(total - busy) / busy:.1%} of the work"
+    head = f"{schedule.name}: {_sizes(schedule)}; {result.end_s:g} units, {bubble}; {units}"
     legend = "F forward, I gradient of the input, W gradient of the weights, . waiting; the number is the micro-batch"
-    foot = f"{end} units, bubble {(total - busy) / total:.1%} of the whole"
-    return "\n".join([head, legend, "", *rows, "", foot])
+    if any(len(held) > 1 for held in schedule.placement):
+        legend += ",\nthe one behind its dot the rank's chunk, if it is not the first"
+    if any("-" in row for row in grid):
+        legend += "; - going on"
+    return "\n".join([head, legend, "", *rows])
 
 
-def draw_svg(schedule: Schedule, result: Simulation | None = None) -> str:
-    """The same as an SVG with a legend; any simulation with the same lanes may be given."""
-    result = result or unit_simulation(schedule)
-    stages = len(schedule.lanes)
-    scale, row, left, top = 900 / max(result.end_s, 1e-9), 26, 80, 50
-    parts = [_text(left, 20, f"{schedule.name}: {_sizes(schedule)}", 14)]
-    for index, kind in enumerate(COLOURS):
-        x = left + 210 * index
-        parts += [_box(x, 28, 12, 12, COLOURS[kind], NAMES[kind]), _text(x + 18, 38, NAMES[kind], 11)]
-    for stage in range(stages):
-        y = top + row * stage
-        parts.append(_text(8, y + 16, f"stage {stage}", 12))
-        parts.append(_box(left, y, 900, row - 4, "#eeeeee", "waiting"))
-    for span in result.spans:
-        if span.lane < stages and span.action.kind in COLOURS:
-            parts += _cell(span.start_s * scale + left, top + row * span.lane, span, scale, row)
-    height = top + row * stages + 10
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="{height}" font-family="sans-serif">'
+def draw_svg(schedule: Schedule, result: Simulation | None = None, unit: str = "units") -> str:
+    """The same as an SVG with a legend; any simulation with the same lanes may be given. `unit` is that of its time."""
+    result = result or simulate_units(schedule)
+    lanes = len(schedule.lanes)
+    scale = WIDTH / max(result.end_s, 1e-9)
+    parts = [_text(LEFT, 20, f"{schedule.name}: {_sizes(schedule)}", 14), *_legend(schedule)]
+    for lane in range(lanes):
+        y = TOP + ROW * lane
+        parts.append(_text(8, y + 16, f"rank {lane}", 12))
+        parts.append(_box(LEFT, y, WIDTH, ROW - 4, "#eeeeee", "waiting"))
+    for span in _tasks(schedule, result):
+        parts += _cell(span, schedule.placement[span.lane][span.action.chunk], scale)
+    bottom = TOP + ROW * lanes
+    parts += _axis(result.end_s, scale, bottom, unit)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="{bottom + 30}" font-family="sans-serif">'
     return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>", ""])
 
 
-def _cell(x: float, y: float, span: Span, scale: float, row: int) -> list[str]:
+def _tasks(schedule: Schedule, result: Simulation) -> list[Span]:
+    return [span for span in result.spans if span.lane < len(schedule.lanes) and span.action.kind in COLOURS]
+
+
+def _flying(schedule: Schedule, lane: int) -> str:
+    limits = [schedule.in_flight[stage] for stage in schedule.placement[lane]]
+    return f"{' + '.join(map(str, limits))} in flight"
+
+
+def _legend(schedule: Schedule) -> list[str]:
+    parts = []
+    for index, kind in enumerate(COLOURS):
+        x = LEFT + 210 * index
+        parts += [_box(x, 28, 12, 12, COLOURS[kind], NAMES[kind]), _text(x + 18, 38, NAMES[kind], 11)]
+    if max(map(len, schedule.placement)) > 1:
+        parts.append(_text(LEFT + 630, 38, "lighter: the rank's further chunks", 11))
+    return parts
+
+
+def _axis(end_s: float, scale: float, y: float, unit: str) -> list[str]:
+    """Up to ten round numbers below a line."""
+    decade = 10.0 ** floor(log10(max(end_s, 1e-9) / 10))
+    step = next(decade * factor for factor in (1, 2, 5, 10) if end_s <= 10 * decade * factor + 1e-12)
+    parts = [f'<line x1="{LEFT}" y1="{y}" x2="{LEFT + WIDTH}" y2="{y}" stroke="#888888"/>', _text(8, y + 16, unit, 10)]
+    for tick in range(int(end_s / step + 1e-9) + 1):
+        x = LEFT + tick * step * scale
+        parts.append(f'<line x1="{x:.2f}" y1="{y}" x2="{x:.2f}" y2="{y + 4}" stroke="#888888"/>')
+        parts.append(_text(x - 4, y + 16, f"{tick * step:g}", 10))
+    return parts
+
+
+def _cell(span: Span, stage: int, scale: float) -> list[str]:
     action, width = span.action, (span.end_s - span.start_s) * scale
-    title = f"{action}: {span.start_s:.4g} to {span.end_s:.4g}"
-    box = _box(x, y, max(width - 1, 0.5), row - 4, COLOURS[action.kind], title)
+    x, y, opacity = span.start_s * scale + LEFT, TOP + ROW * span.lane, 1 if not action.chunk else 0.6
+    title = f"{action}: {span.start_s:.4g} to {span.end_s:.4g}, stage {stage}"
+    box = _box(x, y, max(width - 1, 0.5), ROW - 4, COLOURS[action.kind], title, opacity)
     return [box, _text(x + 3, y + 15, str(action.micro), 10, "white")] if width > 14 else [box]
 
 
 def _sizes(schedule: Schedule) -> str:
-    stages, micros = len(schedule.lanes), schedule.micros
-    return f"{stages} stage{'s' if stages != 1 else ''}, {micros} micro-batch{'es' if micros != 1 else ''}"
+    counts = [(schedule.stages, "stage", "s"), (schedule.micros, "micro-batch", "es")]
+    stages, micros = (f"{count} {name}{plural if count != 1 else ''}" for count, name, plural in counts)
+    ranks = len(schedule.lanes)
+    return f"{stages}{f' on {ranks} rank' + 's' * (ranks > 1) if schedule.stages > ranks else ''}, {micros}"
 
 
-def _box(x: float, y: float, width: float, height: float, colour: str, title: str) -> str:
-    shape = f'x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}" fill="{colour}"'
-    return f"<rect {shape}><title>{escape(title)}</title></rect>"
+def _box(x: float, y: float, width: float, height: float, colour: str, title: str, opacity: float = 1) -> str:
+    place = f'x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}" fill="{colour}"'
+    shade = f' fill-opacity="{opacity}"' if opacity < 1 else ""
+    return f"<rect {place}{shade}><title>{escape(title)}</title></rect>"
 
 
 def _text(x: float, y: float, text: str, size: int, colour: str = "#222222") -> str:

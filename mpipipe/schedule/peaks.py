@@ -1,6 +1,8 @@
 """What a schedule needs room for: the most activations and gradients of micro-batches at one time in each chunk."""
 
-from mpipipe.schedule.actions import Kind, Lane
+from collections.abc import Sequence
+
+from mpipipe.schedule.actions import Kind, Lane, Placement, lane_of
 
 
 def peaks(lane: Lane, chunk: int = 0) -> tuple[int, int]:
@@ -17,3 +19,8 @@ def peaks(lane: Lane, chunk: int = 0) -> tuple[int, int]:
         if action.kind in (Kind.W, Kind.B):
             activations, gradients = activations - 1, gradients - 1
     return most_activations, most_gradients
+
+
+def stage_peaks(lanes: Sequence[Lane], placement: Placement) -> list[tuple[int, int]]:
+    """The same for every stage."""
+    return [peaks(lanes[lane], chunk) for lane, chunk in lane_of(placement)]

@@ -25,6 +25,7 @@ EVERYTHING: list[dict[str, Any]] = [
     {"kind": "relu"},
     {"kind": "linear", "outputs": 5},
     {"kind": "sigmoid"},
+    {"kind": "sleep", "forward_s": 1e-6},
     *IMAGE_LAYERS,
 ]
 """A block's inner layers for samples of shape (5,), with every kind in it."""
@@ -54,6 +55,7 @@ CASES: dict[str, list[tuple[dict[str, Any], Shape]]] = {
         *(({"kind": "layernorm"}, shape) for shape in [(5,), (3, 4), (2, 3, 2)]),
         ({"kind": "layernorm", "epsilon": 0.1}, (1,)),
     ],
+    "sleep": [({"kind": "sleep", "forward_s": 1e-6, "input_s": 2e-6, "weight_s": 1e-6}, shape) for shape in SHAPES],
     "flatten": [({"kind": "flatten"}, shape) for shape in SHAPES],
     "residual": [
         (block(*EVERYTHING), (5,)),

@@ -13,10 +13,10 @@ from mpipipe import launcher, train
 from mpipipe.cli import main
 from mpipipe.runtime import conduct, generating, member, stage
 from mpipipe.runtime.stage import Stage
-from mpipipe.schedule import SCHEDULES, Recipe
+from mpipipe.schedule import SCHEDULES
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from runtime.shuffled import shuffled  # noqa: E402
+from runtime.shuffled import SHUFFLED  # noqa: E402
 
 
 class PlantedError(Exception):
@@ -141,7 +141,7 @@ def placed():
         return replace(plan, schedule="shuffled", stages=stages, idle=())
 
     whole, train.make_plan = train.make_plan, lie
-    SCHEDULES["shuffled"] = Recipe(shuffled)
+    SCHEDULES.update(SHUFFLED)
 
 
 MISHAPS = {kind.__name__: kind for kind in (slow, worker, main_thread, memory, version, die, silent, place, placed)}

@@ -10,7 +10,7 @@ from pytest import approx
 from mpipipe.errors import PlanError
 from mpipipe.plan import make_plan
 from mpipipe.plan.predict import Limits, stage_bytes, stage_seconds, total_up
-from mpipipe.schedule import SCHEDULES, check
+from mpipipe.schedule import SCHEDULES, check, straight, unit_pipeline
 
 from .cases import alike, cluster, equal_layers, host, job, layers, random_cluster
 
@@ -53,7 +53,7 @@ def check_plan(plan, costs, hosts, asked):
     assert plan.step_s >= plan.micros * slowest * (1 - 1e-9)
     assert -1e-9 <= plan.bubble < 1
     limits = [stage.in_flight for stage in plan.stages]
-    check(SCHEDULES[plan.schedule](len(plan.stages), plan.micros, limits))
+    check(SCHEDULES[plan.schedule].make(unit_pipeline(plan.placement, plan.micros, limits)))
 
 
 @given(st.integers(0, 10**6), st.integers(2, 8), st.integers(2, 5), st.integers(1, 9), st.sampled_from(SETTINGS))
@@ -86,7 +86,7 @@ def test_no_stage_has_more_in_flight_than_the_one_before_it():
     plan = make_plan(equal_layers(8), hosts, job(12, schedule="1f1b", cuts=(4,)))
     limits = [stage.in_flight for stage in plan.stages]
     assert limits == sorted(limits, reverse=True)
-    check(SCHEDULES["1f1b"](2, 12, limits))
+    check(SCHEDULES["1f1b"].make(unit_pipeline(straight(2), 12, limits)))
 
 
 def test_all_gives_every_rank_a_share():

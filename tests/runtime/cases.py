@@ -11,6 +11,7 @@ from mpipipe.job import Job, ModelSettings, RunSettings, TrainSettings
 from mpipipe.layers import Array, Model, Shape, build_model
 from mpipipe.layers.embedding import Embedding
 from mpipipe.plan import Plan, StagePlan
+from mpipipe.schedule import SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -164,16 +165,31 @@ def models(draw: st.DrawFn, shape: Shape, loss: str) -> list[dict[str, Any]]:
     return [*layers[:7], linear(draw(st.integers(2, 4)))] if needs_end else layers
 
 
+def fitting(order: tuple[int, ...]) -> list[str]:
+    """Schedules for stages on these ranks."""
+    ranks = tuple(dict.fromkeys(order))
+    placement = tuple(tuple(s for s, rank in enumerate(order) if rank == mine) for mine in ranks)
+    placed = [name for name, recipe in SCHEDULES.items() if recipe.place(len(ranks), len(order)) == placement]
+    chunks = max(map(len, placement))
+    return [name for name in placed if chunks <= SCHEDULES[name].most_chunks]
+
+
 @st.composite
 def places(draw: st.DrawFn, layers: int, most_ranks: int) -> dict[str, Any]:
-    """Cuts, and which rank holds which stage with what room: one each, or some ranks several; some perhaps idle."""
+    """Cuts, and which rank holds which stage with what room: one each, or some ranks several; some perhaps idle.
+
+    Where several, in turns as schedules have them, or anyhow.
+    """
     apart = draw(st.booleans())
     most = min(most_ranks, layers) if apart else min(most_ranks + 2, layers)
     stages = draw(st.integers(1 if apart else min(3, most), most))
     ranks = draw(st.integers(stages, max(stages, most_ranks)) if apart else st.integers(1, 3))
-    some = st.lists(st.integers(0, ranks - 1), min_size=stages, max_size=stages)
-    order = tuple(draw(st.permutations(range(ranks)) if apart else some)[:stages])
-    schedules = ["shuffled", *(["gpipe", "1f1b"] if len(set(order)) == stages else [])]
+    anyhow = st.lists(st.integers(0, ranks - 1), min_size=stages, max_size=stages)
+    turns = st.permutations(range(ranks)).flatmap(
+        lambda one: st.sampled_from([one * stages, (one + one[::-1]) * stages])
+    )
+    order = tuple(draw(turns if apart else turns | anyhow)[:stages])
+    schedules = ["shuffled", *fitting(order)]
     numbers = {
         name: tuple(draw(st.lists(values, min_size=stages, max_size=stages)))
         for name, values in (

@@ -32,10 +32,10 @@ from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import Stage
 from mpipipe.runtime.weights import Read, hand_out
 from mpipipe.runtime.workqueue import WorkQueue
-from mpipipe.schedule import SCHEDULES, Recipe
+from mpipipe.schedule import SCHEDULES
 
 from .cases import Case
-from .shuffled import shuffled
+from .shuffled import SHUFFLED
 
 Story = Callable[[Conductor], Any]
 BLAS = ThreadpoolController()
@@ -62,6 +62,9 @@ class Link:
 
     def count(self, request: Any) -> int | None:
         return self._inner().count(request)
+
+    def soon_s(self) -> float:
+        return self._inner().soon_s()
 
     def _inner(self) -> Transport:
         if self.end.is_set():
@@ -129,7 +132,7 @@ def play(
     kept, parts_module.PART_FLOPS = parts_module.PART_FLOPS, case.part_flops
     ranks = [threading.Thread(target=rank_story, args=(rank,), daemon=True) for rank in range(case.plan.ranks)]
     try:
-        with BLAS.limit(limits=1), patch.dict(SCHEDULES, shuffled=Recipe(shuffled)):
+        with BLAS.limit(limits=1), patch.dict(SCHEDULES, SHUFFLED):
             for thread in ranks:
                 thread.start()
             stuck = wait_for(ranks, limit_s)

@@ -110,6 +110,9 @@ class HostileTransport:
         self._look()
         return self.inner.count(request.inner) if self._ended(request) else None
 
+    def soon_s(self) -> float:
+        return self.inner.soon_s()
+
     def _look(self) -> None:
         """Let arrive what is due for this rank."""
         with self.sea.lock:

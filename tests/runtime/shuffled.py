@@ -2,7 +2,7 @@
 
 from random import Random
 
-from mpipipe.schedule import Action, Kind, Pipeline, Schedule, lane_of
+from mpipipe.schedule import Action, Kind, Pipeline, Recipe, Schedule, lane_of
 
 
 def shuffled(pipeline: Pipeline) -> Schedule:
@@ -28,3 +28,7 @@ def shuffled(pipeline: Pipeline) -> Schedule:
         lanes[lane].append(Action(kind, done[stage], chunk))
         done[stage] += 1
     return Schedule("shuffled", micros, limits, tuple(map(tuple, lanes)), pipeline.placement)
+
+
+SHUFFLED = {"shuffled": Recipe(shuffled, lambda stages, micros, first: (first or micros,) * stages)}
+"""To be put among the schedules for as long as a test runs."""

@@ -9,7 +9,7 @@ from mpipipe.errors import NonFiniteError
 from mpipipe.runtime.member import ActionError
 
 from .book import Book, train_and_save
-from .cases import DEEP, linear, make_case
+from .cases import DEEP, fitting, linear, make_case
 from .harness import numbers, play, train
 from .hostile import Sea, fates
 from .straight import Straight, same_bits, straight
@@ -26,16 +26,17 @@ PLACEMENTS = {
     "alone": (0,) * 6,
     "idle": (1, 2, 1, 2, 1, 2),
 }
+SCHEDULED = [(name, order) for order in PLACEMENTS.values() for name in ("shuffled", *fitting(order))]
 RECOMPUTE = {"kept": False, "again": True, "mixed": (True, False, True, False, False, True)}
 CUTS = (1, 2, 3, 4, 5)
 
 
 @pytest.mark.parametrize("recompute", RECOMPUTE.values(), ids=RECOMPUTE)
-@pytest.mark.parametrize("order", PLACEMENTS.values(), ids=PLACEMENTS)
+@pytest.mark.parametrize(("schedule", "order"), SCHEDULED)
 @pytest.mark.parametrize("room", [{"in_flight": 1}, {"in_flight": 4, "gradients": 2, "threads": 2, "clip_norm": 0.05}])
-def test_every_placement_has_the_same_bits(order, recompute, room):
+def test_every_placement_has_the_same_bits(schedule, order, recompute, room):
     layers = [*DEEP[:3], {"kind": "batchnorm"}, *DEEP[4:]]
-    case = make_case(layers, (4,), cuts=CUTS, order=order, ranks=3, schedule="shuffled", recompute=recompute, **room)
+    case = make_case(layers, (4,), cuts=CUTS, order=order, ranks=3, schedule=schedule, recompute=recompute, **room)
     check_bits(case, link=Sea(fates(len(order))).link)
 
 

@@ -174,7 +174,7 @@ def test_an_action_waits_for_its_slot_even_where_the_lane_frees_it_later():
 
         return begin
 
-    graph = stage_graph(lane, [Room(in_flight=1, gradients=1)])
+    graph = stage_graph(lane, [Room(1, 1)])
     run(make_program([(graph, task_of, message_of)]), transport=link)
     data = [name for name in names if "TARGET" not in name]
     assert data == [f"{kind}{micro}" for micro in range(3) for kind in ("RECV_ACT", "F", "I", "W")]

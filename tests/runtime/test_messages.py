@@ -23,7 +23,7 @@ class Untouched:
     def send(self, array, peer, tag):
         raise AssertionError("sent")
 
-    receive = finished = count = send
+    receive = finished = count = soon_s = send
 
 
 PORT = port(2, Tag.ACT, 4, (3, 5), np.float32)

@@ -194,3 +194,28 @@ def test_signals_that_come_as_a_wait_runs_out_do_not_make_it_last_for_ever():
         signal.signal(signal.SIGUSR2, before)
         work.close()
     assert len(came) > 10
+
+
+@pytest.mark.parametrize("pace", [1.0, 0.5, 0.25])
+def test_a_slower_pace_makes_tasks_longer_and_counts_as_busy(make, pace):
+    work = make()
+    work.pace = pace
+    began = time.perf_counter()
+    work.run_all([(i, lambda scratch: time.sleep(0.01)) for i in range(10)])
+    taken = time.perf_counter() - began
+    assert 0.1 / pace <= taken < 0.1 / pace + 0.1
+    assert work.busy_s == pytest.approx(taken, rel=0.1)
+
+
+def test_sleeps_that_are_too_long_are_made_up_for(make):
+    work = make()
+    work.pace = 0.5
+    began = time.perf_counter()
+    work.run_all([(i, lambda scratch: spin(20e-6)) for i in range(500)])
+    assert time.perf_counter() - began >= 0.02
+
+
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass

@@ -1,21 +1,37 @@
-"""Short ways to make schedules and to time them."""
+"""Short ways to make schedules and to time them: one stage a lane, unless a placement is given."""
 
 from itertools import accumulate
 
 from hypothesis import strategies as st
 
+from mpipipe import schedule as room
 from mpipipe.schedule import (
     Action,
     Kind,
+    Room,
     Schedule,
-    forward,
-    gpipe,
+    Transfer,
     lower,
-    one_f_one_b,
     parse_lane,
     simulate,
+    straight,
+    unit_pipeline,
     whole_graph,
+    wire,
 )
+
+
+def forward(stages, micros, limits=(), placement=()):
+    return room.forward(unit_pipeline(placement or straight(stages), micros, limits))
+
+
+def gpipe(stages, micros, limits=()):
+    return room.gpipe(unit_pipeline(straight(stages), micros, limits))
+
+
+def one_f_one_b(stages, micros, limits):
+    return room.one_f_one_b(unit_pipeline(straight(stages), micros, limits))
+
 
 TRAINING = {"gpipe": gpipe, "1f1b": one_f_one_b}
 
@@ -28,11 +44,12 @@ def roomy(stages):
     return [2 * (stages - stage) - 1 for stage in range(stages)]
 
 
-def written(*lines, limits=None, micros=None):
+def written(*lines, limits=None, micros=None, placement=None):
     """A schedule from its lines, as wide as they are long unless told otherwise."""
     lanes = tuple(parse_lane(line) for line in lines)
     micros = micros or max(action.micro for lane in lanes for action in lane) + 1
-    return Schedule("mine", micros, tuple(limits or [micros] * len(lanes)), lanes)
+    placement = placement or straight(len(lanes))
+    return Schedule("mine", micros, tuple(limits or [micros] * sum(map(len, placement))), lanes, placement)
 
 
 def delayed(stages, micros, limits, delay):
@@ -48,23 +65,44 @@ def delayed(stages, micros, limits, delay):
                 split.append(Action(Kind.W, action.micro - delay))
         split += [Action(Kind.W, micro) for micro in range(max(0, micros - delay), micros)]
         lanes.append(tuple(split))
-    return Schedule("delayed", micros, tuple(min(micros, limit + delay) for limit in plain.in_flight), tuple(lanes))
+    limits = tuple(min(micros, limit + delay) for limit in plain.in_flight)
+    return Schedule("delayed", micros, limits, tuple(lanes), plain.placement)
+
+
+def nested(lanes, chunks, micros):
+    """Each micro-batch goes there and back through all stages, which are dealt out to the lanes in turn."""
+    placement = tuple(tuple(range(lane, lanes * chunks, lanes)) for lane in range(lanes))
+    order = [Action(Kind.F, 0, chunk) for chunk in range(chunks)]
+    order += [Action(Kind.B, 0, chunk) for chunk in reversed(range(chunks))]
+    one = tuple(Action(action.kind, micro, action.chunk) for micro in range(micros) for action in order)
+    return Schedule("nested", micros, (1,) * (lanes * chunks), (one,) * lanes, placement)
 
 
 def times(f, i, w, parts=1):
     return {Kind.F: f, Kind.I: i, Kind.W: w / parts if parts else 0.0}
 
 
+def whole(schedule, slots=None, gradients=None, parts=1, source=None, targets=True, outputs=False):
+    """All graphs. Slots, gradient slots and parts are those of every stage, or one number for all."""
+    stages = schedule.stages
+
+    def each(number):
+        return [number] * stages if isinstance(number, int) else list(number)
+
+    columns = each(slots or schedule.in_flight), each(gradients or schedule.micros), each(parts)
+    rooms = [Room(*numbers) for numbers in zip(*columns, strict=True)]
+    return whole_graph(lower(schedule, targets, outputs), rooms, source or schedule.micros)
+
+
 def timed(schedule, each, links=(), threads=1, slots=None, gradients=None, parts=1, strict=True):
-    """Simulate with `each` stage's seconds (f, i, w), and the seconds of the link after each stage."""
-    stages = len(schedule.lanes)
-    held = [gradients or schedule.micros] * stages
-    graphs = whole_graph(lower(schedule), slots or schedule.in_flight, held, [parts] * stages, schedule.micros)
+    """Simulate with `each` stage's seconds (f, i, w), and the link after each stage: its latency, or a Transfer."""
     messages = {}
-    for stage, seconds in enumerate(links):
-        messages[Kind.SEND_ACT, stage] = messages[Kind.SEND_GRAD, stage + 1] = seconds
-    lanes = [times(*one, parts) for one in each]
-    return simulate(graphs, [*lanes, {}, {}], [threads] * stages + [1, 1], messages, strict)
+    for stage, link in enumerate(links):
+        transfer = link if isinstance(link, Transfer) else Transfer(link)
+        messages[Kind.SEND_ACT, stage] = messages[Kind.SEND_GRAD, stage + 1] = transfer
+    made = wire(whole(schedule, slots, gradients, parts))
+    lanes = len(schedule.lanes)
+    return simulate(made, [times(*one, parts) for one in each], [threads] * lanes, messages, strict)
 
 
 @st.composite

@@ -10,14 +10,14 @@ moment of its own.
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from mpipipe.schedule import Kind
+from mpipipe.schedule import Action, Kind, WholeGraph, lane_of
 
 RECEIVERS = {
-    Kind.SEND_DATA: (Kind.RECV_ACT, lambda lane, stages: 0),
-    Kind.SEND_TARGET: (Kind.RECV_TARGET, lambda lane, stages: stages - 1),
-    Kind.SEND_ACT: (Kind.RECV_ACT, lambda lane, stages: lane + 1),
-    Kind.SEND_GRAD: (Kind.RECV_GRAD, lambda lane, stages: lane - 1),
-    Kind.SEND_OUT: (Kind.RECV_OUT, lambda lane, stages: stages + 1),
+    Kind.SEND_DATA: (Kind.RECV_ACT, lambda stage, stages: 0),
+    Kind.SEND_TARGET: (Kind.RECV_TARGET, lambda stage, stages: stages - 1),
+    Kind.SEND_ACT: (Kind.RECV_ACT, lambda stage, stages: stage + 1),
+    Kind.SEND_GRAD: (Kind.RECV_GRAD, lambda stage, stages: stage - 1),
+    Kind.SEND_OUT: (Kind.RECV_OUT, lambda stage, stages: -1),
 }
 READS = {
     Kind.F: ("x", "target"),
@@ -52,9 +52,9 @@ class Cell:
 
 @dataclass
 class Replay:
-    """Runs `graphs` (stages, source, sink) with the given slots, choosing what happens next by `random`."""
+    """Runs all graphs with the slots that each stage has, choosing what happens next by `random`."""
 
-    graphs: tuple
+    whole: WholeGraph
     slots: list
     gradients: list
     source_slots: int
@@ -62,7 +62,8 @@ class Replay:
     ended: set = field(default_factory=set)
 
     def __post_init__(self):
-        self.stages = len(self.graphs) - 2
+        self.graphs = self.whole.graphs
+        self.places = lane_of(self.whole.placement)
         self.cells = {}
         self.missing = [[len(set(node.needs)) for node in graph] for graph in self.graphs]
         self.users = [[[] for _ in graph] for graph in self.graphs]
@@ -102,22 +103,27 @@ class Replay:
             self.startable.append((lane, i))
             return
         self.begin(lane, i)
-        kind, micro = node.action.kind, node.action.micro
+        kind, micro, stage = node.action.kind, node.action.micro, self.stage(lane, node.action)
         if kind in RECEIVERS:
-            receiver, lane_of = RECEIVERS[kind]
-            key = (receiver, lane_of(lane, self.stages), micro)
+            receiver, stage_of = RECEIVERS[kind]
+            key = (receiver, stage_of(stage, len(self.places)), micro)
         else:
-            key = (kind, lane, micro)
+            key = (kind, stage, micro)
         other = self.posted.pop(key, None)
         if other is None:
             self.posted[key] = (lane, i)
         else:
             self.endable += [(lane, i), other]
 
+    def stage(self, lane: int, action: Action):
+        """The stage that acts; -1 for the source and the sink."""
+        return self.whole.placement[lane][action.chunk] if lane < len(self.whole.placement) else -1
+
     def touched(self, lane, node, table):
         """Cells of the arrays that the action reads, or writes."""
         micro, names = node.action.micro, table.get(node.action.kind, ())
-        if node.action.kind == Kind.I and lane == self.stages - 1:
+        stage = self.stage(lane, node.action)
+        if node.action.kind == Kind.I and stage == len(self.places) - 1:
             # Here dy comes from the loss.
             names = [name for name in names if name != "dy"] if table is READS else [*names, "dy"]
         for name in names:
@@ -126,8 +132,8 @@ class Replay:
             elif name in ("targets", "out"):
                 at = micro
             else:
-                at = micro % (self.gradients if name in GRADIENTS else self.slots)[lane]
-            yield name, self.cells.setdefault((lane, name, at), Cell())
+                at = micro % (self.gradients if name in GRADIENTS else self.slots)[stage]
+            yield name, self.cells.setdefault((stage, name, at), Cell())
 
     def begin(self, lane, i):
         node = self.graphs[lane][i]
@@ -141,7 +147,7 @@ class Replay:
             assert not cell.writing and not cell.readers, f"{where} writes {name} while {cell.micro} is there"
             cell.micro, cell.writing = node.action.micro, True
         if node.action.kind == Kind.W:
-            total = self.cells.setdefault((lane, "sum", node.part), Cell(-1))
+            total = self.cells.setdefault((lane, node.action.chunk, "sum", node.part), Cell(-1))
             assert not total.writing, f"{where} adds while another does"
             assert total.micro == node.action.micro - 1, f"{where} adds after {total.micro}"
             total.writing = True
@@ -153,7 +159,7 @@ class Replay:
         for _, cell in self.touched(lane, node, WRITES):
             cell.writing = False
         if node.action.kind == Kind.W:
-            total = self.cells[lane, "sum", node.part]
+            total = self.cells[lane, node.action.chunk, "sum", node.part]
             total.micro, total.writing = node.action.micro, False
         self.ended.add((lane, i))
         for user in self.users[lane][i]:

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.errors import ScheduleError
-from mpipipe.schedule import check, forward, gpipe, one_f_one_b
+from mpipipe.schedule import check, rooms_of
 
-from .making import classic, delayed, roomy, schedules, written
+from .making import classic, delayed, forward, gpipe, nested, one_f_one_b, roomy, schedules, timed, written
 
 
 def fault(schedule, **options):
@@ -15,7 +15,7 @@ def fault(schedule, **options):
     with pytest.raises(ScheduleError) as caught:
         check(schedule, **options)
     first, _, rest = str(caught.value).partition("\n")
-    assert rest == str(schedule)
+    assert rest.replace(">>", "").replace("<<", "") == str(schedule)
     assert first.startswith("schedule mine")
     return first
 
@@ -128,15 +128,77 @@ def test_stages_that_wait_for_each_other(lines):
 
 def test_a_deadlock_names_where_each_stage_stands():
     found = fault(written("F0 B0 F1 B1", "F0 F1 B0 B1"))
-    assert re.search(r"stage 0 \D*GRAD0", found)
-    assert re.search(r"stage 1 \D*ACT1", found)
+    assert re.search(r"rank 0 \D*GRAD0", found)
+    assert re.search(r"rank 1 \D*ACT1", found)
     assert len(found) < 200
 
 
 def test_a_stage_that_never_sends_holds_up_all_after_it():
-    assert "stage 2" in fault(written("F0 F1 B0 B1", "F0 B0 F1 B1", "F0 F1 B0 B1"))
+    assert "rank 2" in fault(written("F0 F1 B0 B1", "F0 B0 F1 B1", "F0 F1 B0 B1"))
 
 
 def test_delays_of_any_length():
     for delay in range(5):
         check(delayed(4, 6, classic(4), delay))
+
+
+@pytest.mark.parametrize(("lanes", "chunks", "micros"), [(1, 2, 1), (1, 3, 4), (2, 2, 3), (3, 2, 2), (4, 3, 5)])
+def test_chunks_pass(lanes, chunks, micros):
+    check(nested(lanes, chunks, micros))
+
+
+@pytest.mark.parametrize("name", ["F", "I", "W"])
+def test_a_gap_in_one_chunk_is_found(name):
+    """The other chunk of the same lane has what this one lacks."""
+    whole, holed = "F0 F0.1 I0.1 W0.1 I0 W0 F1 F1.1 I1.1 W1.1 I1 W1", "F0 F0.1 I0.1 W0.1 I0 W0 F1 F1.1 I1.1 W1.1 I1 W1"
+    placement = ((0, 2), (1, 3))
+    check(written(whole, whole, placement=placement))
+    for word, stage in ((f"{name}1", 1), (f"{name}1.1", 3)):
+        gap = " ".join(other for other in holed.split() if other != word)
+        found = fault(written(whole, gap, placement=placement))
+        assert found == f"schedule mine, stage {stage}: {name}1 is missing; needed: {name} of micro-batches 0 to 1"
+
+
+def test_an_action_of_no_chunk():
+    found = fault(written("F0 F0.2 B0", "F0 B0"))
+    assert found == "schedule mine: F0.2 is of no chunk; needed: numbers below 1"
+
+
+def test_chunks_that_wait_for_each_other():
+    """Chunk 1 comes first, which needs what chunk 0 of the same rank has yet to make."""
+    found = fault(written("F0.1 F0 B0 B0.1", placement=((0, 1),)))
+    assert "never ends" in found and "rank 0" in found
+
+
+@given(schedules(stages=6), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_is_live_at_no_cost_is_live_at_any(schedule, parts):
+    """The check simulates with no time at all, as what waits for what does not depend on it."""
+    if schedule.name == "forward":
+        check(schedule, targets=False, outputs=True)
+        return
+    check(schedule)
+    each = [(stage % 3 + 0.25, 2 - stage % 2, 0.5) for stage in range(schedule.stages)]
+    assert not timed(schedule, each, gradients=rooms_of(schedule)[0].gradients, parts=1 + parts).stuck
+
+
+@pytest.mark.parametrize(
+    ("lines", "marked"),
+    [
+        (("F0 F1 B0 B1", "F0 F1 B0 F1 B1"), ["F0 F1 B0 B1", "F0 F1 B0 >>F1<< B1"]),
+        (("F0 F1 B0 B1 B1", "F0 F1 B0 B1"), ["F0 F1 B0 B1 >>B1<<", "F0 F1 B0 B1"]),
+        (("F0 F1 I0 I1 W1 W0", "F0 F1 B0 B1"), ["F0 F1 I0 I1 W1 >>W0<<", "F0 F1 B0 B1"]),
+        (("F0 B0 F1 B1", "F0 F1 B0 B1"), ["F0 >>B0<< F1 B1", "F0 >>F1<< B0 B1"]),
+        (("F0 F1 B0 B1", "F0 B1 B0 F1"), ["F0 F1 B0 B1", "F0 B1 >>B0<< F1"]),
+    ],
+)
+def test_the_fault_is_marked_in_the_grid(lines, marked):
+    with pytest.raises(ScheduleError) as caught:
+        check(written(*lines))
+    assert str(caught.value).splitlines()[1:] == marked
+
+
+def test_the_first_forward_too_many_is_marked():
+    with pytest.raises(ScheduleError) as caught:
+        check(written("F0 F1 B0 F2 F3 B1 B2 B3", limits=[2]))
+    assert str(caught.value).splitlines()[1:] == ["F0 F1 B0 F2 >>F3<< B1 B2 B3"]

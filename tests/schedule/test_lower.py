@@ -3,9 +3,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpipipe.schedule import Kind, forward, lower, one_f_one_b
+from mpipipe.schedule import Kind, lower, wire
 
-from .making import schedules, written
+from .making import forward, nested, one_f_one_b, schedules, whole, written
 
 TWINS = {
     Kind.SEND_ACT: (Kind.RECV_ACT, 1),
@@ -111,3 +111,28 @@ def test_forwards_are_the_micro_batches_in_order(stages, micros, limits):
     assert schedule.name == "forward"
     assert str(schedule).splitlines() == [" ".join(f"F{micro}" for micro in range(micros))] * stages
     assert schedule.in_flight == tuple(min(micros, limit) for limit in limits[:stages])
+
+
+def test_chunks_send_to_the_stages_next_to_them():
+    lowered = lower(nested(2, 2, 1))
+    first, second = (" ".join(map(str, lane)) for lane in lowered.lanes)
+    assert first == (
+        "RECV_ACT0 F0 SEND_ACT0 RECV_ACT0.1 F0.1 SEND_ACT0.1 RECV_GRAD0.1 I0.1 SEND_GRAD0.1 W0.1 RECV_GRAD0 I0 W0"
+    )
+    assert second == (
+        "RECV_ACT0 F0 SEND_ACT0 RECV_ACT0.1 RECV_TARGET0.1 F0.1 I0.1 SEND_GRAD0.1 W0.1 RECV_GRAD0 I0 SEND_GRAD0 W0"
+    )
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
+def test_every_send_of_a_chunk_meets_its_receive(lanes, chunks, micros):
+    made = wire(whole(nested(lanes, chunks, micros)))
+    nodes = [node for graph in made.whole.graphs for node in graph]
+    for i, (node, other) in enumerate(zip(nodes, made.partner, strict=True)):
+        if node.computes:
+            assert other == -1
+            continue
+        assert made.partner[other] == i and nodes[other].action.micro == node.action.micro
+        if node.action.kind in TWINS:
+            kind, step = TWINS[node.action.kind]
+            assert nodes[other].action.kind == kind and made.stage[other] == made.stage[i] + step

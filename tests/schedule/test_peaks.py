@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpipipe.schedule import Action, Kind, gpipe, one_f_one_b, parse_lane, peaks
+from mpipipe.schedule import Action, Kind, parse_lane, peaks
 
-from .making import classic, roomy, schedules
+from .making import classic, gpipe, nested, one_f_one_b, roomy, schedules
 
 
 @st.composite
@@ -66,3 +66,9 @@ def test_the_peaks_of_known_schedules(stages, micros):
 def test_forwards_are_never_done():
     assert peaks(parse_lane("F0 F1 F2")) == (3, 0)
     assert peaks(()) == (0, 0)
+
+
+def test_chunks_are_counted_apart():
+    lane = parse_lane("F0 F1 F0.1 F2 I0.1 W0.1 F1.1 I1.1 I0 W1.1 W0 I1 I2 W1 W2")
+    assert [peaks(lane, chunk) for chunk in (0, 1, 2)] == [(3, 2), (1, 1), (0, 0)]
+    assert [peaks(lane, chunk) for lane in nested(3, 2, 4).lanes for chunk in (0, 1)] == [(1, 1)] * 6

@@ -11,9 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from mpipipe.schedule import Kind, forward, gpipe, lower, one_f_one_b, simulate, stage_graph, whole_graph
+from mpipipe.schedule import Kind, Room, Transfer, WholeGraph, lower, simulate, stage_graph, straight, wire
 
-from .making import TRAINING, classic, roomy, schedules, timed, written
+from .making import (
+    TRAINING,
+    classic,
+    forward,
+    gpipe,
+    nested,
+    one_f_one_b,
+    roomy,
+    schedules,
+    timed,
+    whole,
+    written,
+)
 
 seconds = st.floats(0, 8).map(lambda value: round(value, 3))
 
@@ -67,12 +79,9 @@ def test_gpipe_takes_every_stage_and_link_once_and_the_slowest_stage_for_all_oth
 def test_forwards_take_every_stage_and_link_once_and_the_slowest_stage_for_all_others(each, micros, data):
     stages = len(each)
     links = data.draw(st.lists(seconds, min_size=stages - 1, max_size=stages - 1))
-    graphs = whole_graph(
-        lower(forward(stages, micros, [micros] * stages)), [micros] * stages, [1] * stages, [1] * stages, micros
-    )
-    messages = {(Kind.SEND_ACT, stage): link_s for stage, link_s in enumerate(links)}
-    lanes = [{Kind.F: f} for f in each]
-    end_s = simulate(graphs, [*lanes, {}, {}], [1] * (stages + 2), messages).end_s
+    messages = {(Kind.SEND_ACT, stage): Transfer(link_s) for stage, link_s in enumerate(links)}
+    made = wire(whole(forward(stages, micros)))
+    end_s = simulate(made, [{Kind.F: f} for f in each], [1] * stages, messages).end_s
     assert end_s == approx(sum(each) + sum(links) + (micros - 1) * max(each))
 
 
@@ -125,8 +134,7 @@ def test_the_efficiencies_that_planning_goes_by():
 @pytest.mark.parametrize("micros", [1, 2, 5, 12])
 def test_threads_share_the_forwards_of_one_stage(threads, micros):
     schedule = forward(1, micros, [micros])
-    graphs = whole_graph(lower(schedule), [micros], [1], [1], micros)
-    result = simulate(graphs, [{Kind.F: 2.0}, {}, {}], [threads, 1, 1])
+    result = simulate(wire(whole(schedule)), [{Kind.F: 2.0}], [threads])
     assert result.end_s == 2 * -(-micros // threads)
     assert result.busy_s[0] == 2 * micros
 
@@ -162,12 +170,12 @@ def test_what_every_simulation_keeps(schedule, each, threads, parts, strict):
 @settings(max_examples=60, deadline=None)
 def test_nothing_begins_before_its_needs_have_ended(schedule, threads, parts, strict):
     stages = len(schedule.lanes)
-    graphs = whole_graph(lower(schedule), schedule.in_flight, [schedule.micros] * stages, [parts] * stages, 2)
+    made = whole(schedule, parts=parts, source=2)
     lane_times = [{Kind.F: 1.0, Kind.I: 1.5, Kind.W: 0.5}] * stages
-    messages = {(kind, lane): 0.25 for kind in (Kind.SEND_ACT, Kind.SEND_GRAD) for lane in range(stages)}
-    result = simulate(graphs, [*lane_times, {}, {}], [threads] * stages + [1, 1], messages, strict)
+    messages = {(kind, lane): Transfer(0.25) for kind in (Kind.SEND_ACT, Kind.SEND_GRAD) for lane in range(stages)}
+    result = simulate(wire(made), lane_times, [threads] * stages, messages, strict)
     spans = {(span.lane, span.action, span.part): span for span in result.spans}
-    for lane, graph in enumerate(graphs):
+    for lane, graph in enumerate(made.graphs):
         for node in graph:
             start_s = spans[lane, node.action, node.part].start_s
             for need in node.needs:
@@ -223,8 +231,19 @@ def test_a_message_waits_for_both_ends():
 
 def test_what_never_ends_is_named():
     lane = lower(one_f_one_b(2, 2, [1, 1])).lanes[1]
-    graphs = (stage_graph(lane, 1, 1, 1), (), ())
-    result = simulate(graphs, [{}] * 3, [1] * 3)
+    graphs = (stage_graph(lane, [Room(1, 1)]), (), ())
+    result = simulate(wire(WholeGraph(straight(1), graphs)), [{}], [1])
     assert result.spans == ()
     assert {graphs[0][i].action.kind for _, i in result.stuck} == {node.action.kind for node in graphs[0]}
     assert len(result.stuck) == len(graphs[0])
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.tuples(seconds, seconds, seconds))
+@settings(max_examples=60, deadline=None)
+def test_what_is_nested_takes_as_long_as_all_of_it(lanes, chunks, micros, each):
+    """Micro-batch by micro-batch, there and back: nothing overlaps but W, which the next one waits for."""
+    f, i, w = each
+    result = timed(nested(lanes, chunks, micros), [each] * (lanes * chunks))
+    assert result.end_s >= lanes * chunks * (f + i) + w - 1e-9
+    assert result.end_s <= micros * lanes * chunks * (f + i + w) + 1e-9
+    assert all(busy == approx(micros * chunks * (f + i + w)) for busy in result.busy_s[:lanes])

@@ -1,0 +1,132 @@
+"""What layers took on the hosts of earlier runs: one small file with rank 0, so that each is timed only once.
+
+A file that cannot be used is as none, and costs a notice; times are taken anew then.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mpipipe.errors import UserError
+from mpipipe.job import Job
+from mpipipe.layers import Model, layer_costs
+from mpipipe.records import load_json
+from mpipipe.report import RESULTS, warn, write_json
+from mpipipe.resources import Cluster, Host, LayerTimes, check_times
+from mpipipe.runtime.timing import swept_bytes
+
+PATH = Path(RESULTS, "calibration.json")
+"""Under the current folder; written only where the folder of results is there already."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: the layers of a job's model, on the hosts of a cluster."""
+
+    cluster: Cluster
+    job: Job
+    model: Model
+
+    @property
+    def swept_bytes(self) -> int:
+        """Bytes that are read between two turns of a layer."""
+        return swept_bytes(layer_costs(self.model, self.job.train), len(self.cluster.hosts))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What times of layers depend on besides the layer and its micro-batch. `threads` are those of every rank of the
+    host; `tile_rows` are the job's; `swept_bytes` were read between two turns of a layer."""
+
+    host: str
+    cpu: str
+    kernel: str
+    versions: str
+    threads: tuple[int, ...]
+    tile_rows: int
+    swept_bytes: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """Times taken in one setting."""
+
+    setting: Setting
+    layers: tuple[LayerTimes, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The whole file."""
+
+    records: tuple[Record, ...] = ()
+
+
+def recall(subject: Subject, quiet: bool, path: Path = PATH) -> Subject:
+    """With all times that were taken before in the same settings."""
+    calibration = Calibration()
+    try:
+        calibration = _load(path)
+    except UserError as error:
+        warn(f"times of layers are taken again: {error}", quiet)
+    known = {record.setting: record.layers for record in calibration.records}
+    settings = _settings(subject)
+    hosts = tuple(replace(host, layers=known.get(settings[host.name], ())) for host in subject.cluster.hosts)
+    return replace(subject, cluster=replace(subject.cluster, hosts=hosts))
+
+
+def remember(subject: Subject, quiet: bool, path: Path = PATH) -> None:
+    """Write down the times of a cluster beside those that are in the file, or in its place if it is of no use."""
+    if not path.parent.is_dir():
+        return
+    before = Calibration()
+    with suppress(UserError):
+        before = _load(path)
+    records = {record.setting: record.layers for record in before.records}
+    settings = _settings(subject)
+    for host in subject.cluster.hosts:
+        if host.layers:
+            setting = settings[host.name]
+            records[setting] = _merged((*records.get(setting, ()), *host.layers))
+    after = Calibration(tuple(Record(*item) for item in records.items()))
+    try:
+        if after != before:
+            write_json(path, after)
+    except UserError as error:
+        warn(f"times of layers are not kept, and will be taken again: {error}", quiet)
+
+
+def _load(path: Path) -> Calibration:
+    """The file, or none of it where there is no file. Raises UserError."""
+    try:
+        calibration = load_json(Calibration, path)
+    except UserError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return Calibration()
+        raise
+    for record in calibration.records:
+        for times in record.layers:
+            check_times(times, str(path))
+    return calibration
+
+
+def _settings(subject: Subject) -> dict[str, Setting]:
+    """By the name of each host."""
+    threads: dict[str, tuple[int, ...]] = {}
+    for host in subject.cluster.hosts:
+        threads[host.name] = (*threads.get(host.name, ()), host.threads)
+    tile_rows, swept = subject.job.train.tile_rows, subject.swept_bytes
+    return {
+        host.name: Setting(host.name, host.cpu, host.kernel, _versions(host), threads[host.name], tile_rows, swept)
+        for host in subject.cluster.hosts
+    }
+
+
+def _versions(host: Host) -> str:
+    return ", ".join((f"mpipipe {host.mpipipe}", f"Python {host.python}", f"numpy {host.numpy}", host.blas))
+
+
+def _merged(layers: Iterable[LayerTimes]) -> tuple[LayerTimes, ...]:
+    """Of times of one layer and micro-batch, the last."""
+    return tuple({(times.layer, times.micro_batch): times for times in layers}.values())

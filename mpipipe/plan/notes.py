@@ -1,0 +1,114 @@
+"""What a reader should know of a plan: why ranks are idle, whether fewer would be faster, what was not measured."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mpipipe.job import Job
+from mpipipe.plan.choose import Allowed, family, price_all
+from mpipipe.plan.memory import stage_bytes
+from mpipipe.plan.price import Candidate, Prices
+from mpipipe.plan.problem import StageChoice
+from mpipipe.plan.search import best
+
+WORTH = 1.05
+"""How much faster another choice must be to be told of."""
+
+
+def notes_on(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> list[str]:
+    """Sentences for the reader."""
+    return [
+        *_idle(chosen, prices, what, job),
+        *_fewer(chosen, prices, what, job),
+        *_recomputing(chosen),
+        *_unmeasured(prices),
+    ]
+
+
+def _idle(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterator[str]:
+    """Why each unused rank is unused, ranks of one reason together."""
+    used = {stage.host for stage in chosen.stages}
+    hosts, layers = prices.ground.hosts, len(prices.ground.names)
+    reasons: dict[str, list[int]] = {}
+    for host in (h for h in range(len(hosts)) if h not in used):
+        if job.plan.cuts:
+            why = f"plan.cuts makes {len(chosen.stages)} stages"
+        elif len(used) == layers:
+            why = f"there are only {layers} layers, and a rank needs at least one"
+        elif job.plan.ranks != "auto":
+            why = "the job asks for fewer ranks"
+        else:
+            why = _price_of(host, chosen, prices, what)
+        reasons.setdefault(why, []).append(hosts[host].rank)
+    for why, ranks in reasons.items():
+        yield f"idle ranks: {', '.join(map(str, sorted(ranks)))}; {why}"
+
+
+def _price_of(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> str:
+    """What it would cost to give a host at least one layer: the best of any place in the pipeline, any one layer."""
+    least = _smallest(prices, host)
+    room = int(prices.problem.room_bytes[host])
+    if least > room:
+        return f"it has {max(0, room):,} bytes, and the smallest layer takes {least:,}"
+    with_it: list[Candidate] = []
+    for s in range(len(chosen.stages) + 1):
+        for stages in _inserted(chosen, host, s):
+            with_it += price_all(prices, stages, [_single(chosen, what)], what.most)
+    if not with_it:
+        return "no plan with it fits"
+    slower = min(one.step_s for one in with_it) / chosen.step_s - 1
+    return (
+        f"a share for it would make a step {max(0.0, slower):.1%} longer"
+        if slower >= 0.0005
+        else "it would gain nothing"
+    )
+
+
+def _single(chosen: Candidate, what: Allowed) -> str:
+    return chosen.schedule if chosen.schedule not in ("zb-v", "interleaved") else "1f1b"
+
+
+def _inserted(chosen: Candidate, host: int, s: int) -> Iterator[tuple[StageChoice, ...]]:
+    """One layer of a neighbour for a host that comes before stage s."""
+    stages = chosen.stages
+    if s < len(stages) and stages[s].last - stages[s].first > 1:
+        own = stages[s]
+        new = StageChoice(host, own.first, own.first + 1, False)
+        yield (*stages[:s], new, StageChoice(own.host, own.first + 1, own.last, own.recompute), *stages[s + 1 :])
+    if s and stages[s - 1].last - stages[s - 1].first > 1:
+        own = stages[s - 1]
+        new = StageChoice(host, own.last - 1, own.last, False)
+        yield (*stages[: s - 1], StageChoice(own.host, own.first, own.last - 1, own.recompute), new, *stages[s:])
+
+
+def _smallest(prices: Prices, host: int) -> int:
+    layers = range(len(prices.ground.names))
+    return min(stage_bytes(prices.problem, StageChoice(host, i, i + 1, True), 1, 1) for i in layers)
+
+
+def _fewer(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterator[str]:
+    """The price of giving every rank a share."""
+    hosts = len(prices.ground.hosts)
+    if job.plan.ranks != "all" or job.plan.cuts or max(what.counts) < 2:
+        return
+    other = best(prices.problem, family(what), range(1, max(what.counts)), prices.recompute)
+    priced = list(price_all(prices, other.stages, [_single(chosen, what)], what.most)) if other else []
+    if not priced:
+        return
+    faster = min(priced, key=lambda one: one.step_s)
+    if faster.step_s * WORTH < chosen.step_s:
+        gain, count = chosen.step_s / faster.step_s - 1, len(faster.stages)
+        yield f'{count} of the {hosts} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"'
+
+
+def _recomputing(chosen: Candidate) -> Iterator[str]:
+    again = [str(s) for s, stage in enumerate(chosen.stages) if stage.recompute]
+    if again:
+        yield f"to fit its memory, stage {', '.join(again)} keeps only its input and works out the rest again"
+
+
+def _unmeasured(prices: Prices) -> Iterator[str]:
+    names = prices.ground.unmeasured
+    if names and np.isfinite(prices.problem.forward_s).all():
+        some = f"{len(names)} of {len(prices.ground.names)} layers" if len(names) > 3 else ", ".join(names)
+        yield f"no measured times for {some}: reckoned from the hosts' rates, at best"

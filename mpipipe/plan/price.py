@@ -1,0 +1,206 @@
+"""What a way to run the job costs: does it fit every host's memory, and how long is its step, by simulation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpipipe.plan.limits import Limits
+from mpipipe.plan.memory import stage_bytes, usual_gradients
+from mpipipe.plan.problem import Problem, StageChoice
+from mpipipe.plan.reckon import Ground
+from mpipipe.schedule import (
+    SCHEDULES,
+    Kind,
+    Pipeline,
+    Placement,
+    Room,
+    Schedule,
+    StageCost,
+    Transfer,
+    Wiring,
+    lower,
+    peaks,
+    simulate,
+    whole_graph,
+    wire,
+)
+
+TASK_S = 30e-6
+"""Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
+COSTED = frozenset(("list",))
+"""Schedules whose order depends on what the stages cost."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run the job, with its simulated step. Stages are in pipeline order; a host may hold several."""
+
+    schedule: str
+    stages: tuple[StageChoice, ...]
+    wanted: Limits
+    in_flight: tuple[int, ...]
+    gradients: tuple[int, ...]
+    bytes: tuple[int, ...]
+    step_s: float
+    bubble: float
+
+
+def placement_of(stages: Sequence[StageChoice]) -> Placement:
+    """The stages of each host, hosts in the order of their first ones."""
+    hosts = dict.fromkeys(stage.host for stage in stages)
+    return tuple(tuple(s for s, stage in enumerate(stages) if stage.host == host) for host in hosts)
+
+
+class Prices:
+    """Prices on one ground. Schedules that look at numbers of stages only are made, and wired, once."""
+
+    def __init__(self, ground: Ground, recompute: str = "auto") -> None:
+        self.ground, self.problem, self.recompute = ground, ground.problem, recompute
+        self.made: dict[object, Schedule] = {}
+        self.wired: dict[object, Wiring] = {}
+        self.nodes = 0
+        """Nodes simulated until now: what the search has cost."""
+
+    def of(self, schedule: str, stages: Sequence[StageChoice], wanted: Limits) -> Candidate | None:
+        """The candidate, with a stage recomputing only where it must; None where it does not fit."""
+        made = self.schedule(schedule, stages, wanted)
+        gradients = self._gradients(made, stages)
+        fitting = _fitting(self.problem, stages, made.in_flight, gradients, self.recompute)
+        if fitting is None:
+            return None
+        stages, sizes = fitting
+        if schedule in COSTED:
+            made = self.schedule(schedule, stages, wanted)
+            gradients = self._gradients(made, stages)
+        return self._simulated(made, stages, wanted, gradients, sizes)
+
+    def schedule(self, name: str, stages: Sequence[StageChoice], wanted: Limits) -> Schedule:
+        """The schedule for these stages and limits."""
+        pipeline = self._pipeline(stages, wanted)
+        key = (name, pipeline.placement, wanted)
+        if name in COSTED:
+            return SCHEDULES[name].make(pipeline)
+        if key not in self.made:
+            self.made[key] = SCHEDULES[name].make(pipeline)
+        return self.made[key]
+
+    def _pipeline(self, stages: Sequence[StageChoice], wanted: Limits) -> Pipeline:
+        problem, placement = self.problem, placement_of(stages)
+        transfers = [transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)]
+        return Pipeline(
+            micros=problem.micros,
+            placement=placement,
+            limits=wanted,
+            costs=tuple(stage_cost(problem, stage) for stage in stages),
+            message_s=tuple(one.latency_s + one.wire_s for one in transfers),
+            threads=tuple(int(problem.threads[stages[held[0]].host]) for held in placement),
+        )
+
+    def _gradients(self, made: Schedule, stages: Sequence[StageChoice]) -> tuple[int, ...]:
+        """Slots between I and W: what the order needs, and one more than there are threads to keep them busy."""
+        held = {
+            stage: peaks(lane, chunk)[1]
+            for lane, mine in zip(made.lanes, made.placement, strict=True)
+            for chunk, stage in enumerate(mine)
+        }
+        threads = [int(self.problem.threads[stage.host]) for stage in stages]
+        return tuple(max(1, held[s], usual_gradients(made.in_flight[s], threads[s])) for s in range(len(stages)))
+
+    def _simulated(
+        self,
+        made: Schedule,
+        stages: Sequence[StageChoice],
+        wanted: Limits,
+        gradients: tuple[int, ...],
+        sizes: tuple[int, ...],
+    ) -> Candidate:
+        problem, ground = self.problem, self.ground
+        threads = [int(problem.threads[stage.host]) for stage in stages]
+        wiring = self._wiring(made, tuple(map(Room, made.in_flight, gradients, threads)))
+        times = [task_seconds(stage_cost(problem, stage), count) for stage, count in zip(stages, threads, strict=True)]
+        transfers = boundary_transfers([transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)])
+        workers = [threads[held[0]] for held in made.placement]
+        result = simulate(wiring, times, workers, transfers)
+        self.nodes += len(wiring.lane)
+        busy, whole = sum(result.busy_s), sum(workers) * result.end_s
+        bubble = max(0.0, 1 - busy / whole) if whole else 0.0
+        step_s = result.end_s + _update_seconds(ground, stages)
+        return Candidate(made.name, tuple(stages), wanted, made.in_flight, gradients, sizes, step_s, bubble)
+
+    def _wiring(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
+        if made.name in COSTED:
+            return wire(whole_graph(lower(made), rooms, made.micros))
+        key = (made.name, made.placement, made.in_flight, rooms)
+        if key not in self.wired:
+            self.wired[key] = wire(whole_graph(lower(made), rooms, made.micros))
+        return self.wired[key]
+
+
+def stage_cost(problem: Problem, stage: StageChoice) -> StageCost:
+    """Seconds of one thread; recomputing adds F to I."""
+    layers = slice(stage.first, stage.last)
+    each = (problem.forward_s, problem.input_s, problem.weight_s)
+    forward, back, weight = (float(table[stage.host, layers].sum()) for table in each)
+    return StageCost(forward, back + forward * stage.recompute, weight)
+
+
+def task_seconds(cost: StageCost, threads: int) -> dict[Kind, float]:
+    """What each task takes: W is as many tasks as there are threads."""
+    return {
+        Kind.F: TASK_S + cost.forward_s,
+        Kind.I: TASK_S + cost.input_s,
+        Kind.W: TASK_S + cost.weight_s / threads,
+    }
+
+
+def transfer(problem: Problem, stage: StageChoice, after: StageChoice) -> Transfer:
+    """A message from a stage to the one after it, or back."""
+    latency = float(problem.latency_s[stage.host, after.host])
+    return Transfer(latency, float(problem.boundary_bytes[stage.last - 1] / problem.bandwidth[stage.host, after.host]))
+
+
+def boundary(problem: Problem, stages: Sequence[StageChoice], s: int) -> Transfer:
+    """The message between stages s and s + 1; nothing after the last."""
+    return transfer(problem, stages[s], stages[s + 1]) if s + 1 < len(stages) else Transfer()
+
+
+def boundary_transfers(boundaries: Sequence[Transfer]) -> dict[tuple[Kind, int], Transfer]:
+    """By the send's kind and stage: the same both ways."""
+    there = {(Kind.SEND_ACT, s): one for s, one in enumerate(boundaries)}
+    return there | {(Kind.SEND_GRAD, s + 1): one for s, one in enumerate(boundaries)}
+
+
+def _update_seconds(ground: Ground, stages: Sequence[StageChoice]) -> float:
+    """Of the slowest host: all threads share it."""
+    spent = np.zeros(len(ground.hosts))
+    for stage in stages:
+        spent[stage.host] += ground.update_s[stage.host, stage.first : stage.last].sum()
+    return float((spent / ground.problem.threads).max())
+
+
+def _fitting(
+    problem: Problem, stages: Sequence[StageChoice], in_flight: Sequence[int], gradients: Sequence[int], recompute: str
+) -> tuple[tuple[StageChoice, ...], tuple[int, ...]] | None:
+    """The stages within every host's memory, recomputing from the one that saves most on, and what they take."""
+    always = recompute == "always"
+    found = [StageChoice(one.host, one.first, one.last, always) for one in stages]
+    for host in dict.fromkeys(one.host for one in stages):
+        mine = [s for s, one in enumerate(stages) if one.host == host]
+
+        def size(s: int, recompute: bool) -> int:
+            one = stages[s]
+            choice = StageChoice(one.host, one.first, one.last, recompute)
+            return stage_bytes(problem, choice, in_flight[s], gradients[s])
+
+        room, total = int(problem.room_bytes[host]), sum(size(s, always) for s in mine)
+        for s in sorted(mine, key=lambda s: size(s, True) - size(s, False)):
+            if total <= room or recompute != "auto":
+                break
+            if size(s, True) < size(s, False):
+                total += size(s, True) - size(s, False)
+                found[s] = StageChoice(host, stages[s].first, stages[s].last, True)
+        if total > room:
+            return None
+    pairs = zip(found, in_flight, gradients, strict=True)
+    return tuple(found), tuple(stage_bytes(problem, one, k, g) for one, k, g in pairs)

@@ -1,0 +1,217 @@
+"""The recurrence: for a bound on the slowest stage, link and round trip, the least seconds of one micro-batch's way.
+
+Stages are built from the last to the first. g(S, u, i) is the least way, there and back, from layer i to the end by
+hosts of the kinds S, the first of them of kind u:
+
+    g(S, u, i) = min over j of  t_u(i..j) + min over v of { 2 c_uv(j) + g(S - u, v, j) }
+
+over all j for which the stage fits u's memory and its period, the link's and RT / K are within the bound. RT of the
+new stage is g itself, so a shorter way never breaks what a longer one keeps, and the recurrence is exact (as PipeEdge's,
+Hu et al. 2022, for the slowest stage alone). All states of a level are worked out at once; j runs over a band, for the
+bound allows no longer stages.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpipipe.layers import Array
+from mpipipe.plan.closed import ALL
+from mpipipe.plan.kinds import Kinds, Level
+from mpipipe.plan.memory import most_table
+from mpipipe.plan.problem import Problem, StageChoice, Stages
+
+INF = np.inf
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A kind's stages, keeping activations or recomputing them: running sums of seconds, and how many fit."""
+
+    recompute: bool
+    way: Array
+    busy: Array
+    most: Array
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the recurrence looks things up in. `latency` and `wire` are (kinds, kinds, layers + 1) by cut."""
+
+    kinds: Kinds
+    micros: int
+    layers: int
+    modes: tuple[tuple[Mode, ...], ...]
+    latency: Array
+    wire: Array
+    alike: bool
+    """Whether all links are, so that the next stage's host does not matter."""
+
+
+def tabulate(problem: Problem, kinds: Kinds, family: str, recompute: str) -> Tables:
+    """For hosts grouped to `kinds`; `recompute` is a job's plan.recompute."""
+    ways = {"auto": (False, True), "always": (True,), "never": (False,)}[recompute]
+    modes = []
+    for kind in kinds:
+        host = kind[0]
+        threads = float(problem.threads[host])
+        forward, back, weight = problem.forward_s[host], problem.input_s[host], problem.weight_s[host]
+        each = []
+        for again in ways:
+            most = most_table(problem, host, again)
+            most = np.where(most == problem.micros, most, 0) if family == ALL else most
+            way = forward * (1 + again) + back + weight / threads
+            busy = (forward * (1 + again) + back + weight) / threads
+            each.append(Mode(again, _running(way), _running(busy), most))
+        modes.append(tuple(_useful(each)))
+    latency, wire = _links(problem, kinds)
+    pairs = [(u, v) for u in range(len(kinds)) for v in range(len(kinds)) if u != v or len(kinds[u]) > 1]
+    alike = all((latency[p] == latency[pairs[0]]).all() and (wire[p] == wire[pairs[0]]).all() for p in pairs)
+    return Tables(kinds, problem.micros, problem.layers, tuple(modes), latency, wire, alike)
+
+
+def _running(values: Array) -> Array:
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _useful(modes: Sequence[Mode]) -> Sequence[Mode]:
+    """Recomputing is of no use where everything fits without."""
+    first = modes[0]
+    stages = np.triu_indices(first.most.shape[0] + 1, 1)
+    return modes[:1] if len(modes) > 1 and first.most[stages].min() >= modes[1].most[stages].max() else modes
+
+
+def _links(problem: Problem, kinds: Kinds) -> tuple[Array, Array]:
+    count, size = len(kinds), np.concatenate([[0], problem.boundary_bytes]).astype(float)
+    latency, wire = np.zeros((count, count, len(size))), np.zeros((count, count, len(size)))
+    for u in range(count):
+        for v in range(count):
+            a, b = kinds[u][0], kinds[v][-1 if u == v else 0]
+            if a != b:
+                latency[u, v], wire[u, v] = problem.latency_s[a, b], size / problem.bandwidth[a, b]
+    return latency, wire
+
+
+class Reach:
+    """g for one bound, level by level, and the way back through it."""
+
+    def __init__(self, tables: Tables, levels: Sequence[Level], bound_s: float) -> None:
+        # What attains the bound is within it, however its sum was rounded.
+        self.tables, self.levels, self.bound_s = tables, levels, bound_s * (1 + 1e-12)
+        self.g: list[Array] = []
+        self.next: list[Array] = []
+        self.bands = [[_band(mode, self.bound_s) for mode in modes] for modes in tables.modes]
+        for n in range(len(levels)):
+            self.g.append(self._level(n))
+            self.next.append(self._onward(n))
+
+    def ways(self) -> Array:
+        """For each number of hosts, the least way of the whole model; infinite where there is none."""
+        return np.array([np.inf, *(level[:, :, 0].min(initial=np.inf) for level in self.g[1:])])
+
+    def _onward(self, n: int) -> Array:
+        """min over v of 2c + g, (1 or kinds, states, layers + 1): what a stage before these finds at each cut."""
+        tables, layers = self.tables, self.tables.layers
+        if n == 0:
+            end = np.full((1, 1, layers + 1), INF)
+            end[..., -1] = 0.0
+            return end
+        g, kinds = self.g[n], 1 if self.tables.alike else len(tables.kinds)
+        found = np.full((kinds, g.shape[0], layers + 1), INF)
+        for u in range(kinds):
+            for v in range(len(tables.kinds)):
+                pair = (u, v) if not tables.alike else _some_pair(tables)
+                toll = 2 * (tables.latency[pair] + tables.wire[pair])
+                toll = np.where(tables.wire[pair] <= self.bound_s, toll, INF)
+                np.minimum(found[u, :, :-1], toll[:-1] + g[:, v], out=found[u, :, :-1])
+        return found
+
+    def _level(self, n: int) -> Array:
+        tables = self.tables
+        level = self.levels[n]
+        g = np.full((len(level.counts), len(tables.kinds), tables.layers), INF)
+        if n == 0:
+            return g
+        for u, (here, before) in enumerate(level.before):
+            if not len(here):
+                continue
+            onward = self.next[n - 1][0 if n == 1 or tables.alike else u][before]
+            best = np.full((len(here), tables.layers), INF)
+            for mode, band in zip(tables.modes[u], self.bands[u], strict=True):
+                for width in range(1, band + 1):
+                    self._widen(best, onward, mode, width)
+            g[here, u] = best
+        return g
+
+    def _widen(self, best: Array, onward: Array, mode: Mode, width: int) -> None:
+        """Take stages of `width` layers into account, from every first layer."""
+        layers = self.tables.layers
+        first = np.arange(layers - width + 1)
+        most = mode.most[first, first + width]
+        allowed = (most > 0) & (mode.busy[first + width] - mode.busy[first] <= self.bound_s)
+        if not allowed.any():
+            return
+        way = onward[:, width:] + (mode.way[first + width] - mode.way[first])
+        room = np.where(most < self.tables.micros, self.bound_s * most, INF)
+        room = np.where(allowed, room, -1.0)
+        way = np.where(way <= room, way, INF)
+        np.minimum(best[:, : layers - width + 1], way, out=best[:, : layers - width + 1])
+
+    def trace(self, n: int) -> Stages:
+        """The stages of the least way with n hosts."""
+        tables, stages, taken = self.tables, [], [0] * len(self.tables.kinds)
+        state, kind = divmod(int(self.g[n][:, :, 0].argmin()), len(tables.kinds))
+        first = 0
+        for level in range(n, 0, -1):
+            last, again = self._step(level, state, kind, first)
+            stages.append(StageChoice(tables.kinds[kind][taken[kind]], first, last, again))
+            taken[kind] += 1
+            here, before = self.levels[level].before[kind]
+            state = int(before[int(np.nonzero(here == state)[0][0])])
+            kind = self._next_kind(level - 1, state, kind, last)
+            first = last
+        return tuple(stages)
+
+    def _step(self, level: int, state: int, kind: int, first: int) -> tuple[int, bool]:
+        """The end of the first stage, and whether it recomputes."""
+        tables = self.tables
+        here, before = self.levels[level].before[kind]
+        row = int(before[int(np.nonzero(here == state)[0][0])])
+        onward = self.next[level - 1][0 if level == 1 or tables.alike else kind][row]
+        best, found = INF, (first + 1, False)
+        for mode in tables.modes[kind]:
+            lasts = np.arange(first + 1, tables.layers + 1)
+            most = mode.most[first, lasts]
+            way = onward[lasts] + (mode.way[lasts] - mode.way[first])
+            room = np.where(most < tables.micros, self.bound_s * most, INF)
+            fits = (most > 0) & (mode.busy[lasts] - mode.busy[first] <= self.bound_s) & (way <= room)
+            way = np.where(fits, way, INF)
+            if way.min() < best:
+                best, found = float(way.min()), (int(lasts[way.argmin()]), mode.recompute)
+        return found
+
+    def _next_kind(self, level: int, state: int, kind: int, cut: int) -> int:
+        tables = self.tables
+        if level == 0:
+            return kind
+        ways = []
+        for v in range(len(tables.kinds)):
+            pair = (kind, v) if not tables.alike else _some_pair(tables)
+            toll = 2 * (tables.latency[pair][cut] + tables.wire[pair][cut])
+            ways.append(toll + self.g[level][state, v, cut] if tables.wire[pair][cut] <= self.bound_s else INF)
+        return int(np.argmin(ways))
+
+
+def _some_pair(tables: Tables) -> tuple[int, int]:
+    """Kinds of two hosts, where all links are alike."""
+    if len(tables.kinds) > 1:
+        return 0, 1
+    return 0, 0
+
+
+def _band(mode: Mode, bound_s: float) -> int:
+    """The most layers that a stage within the bound has."""
+    ends = np.searchsorted(mode.busy, mode.busy[:-1] + bound_s * (1 + 1e-9), side="right") - 1
+    fits = (mode.most > 0) * np.arange(mode.most.shape[1])
+    return int(max(0, (np.minimum(ends, fits.max(axis=1)) - np.arange(len(ends))).max(initial=0)))

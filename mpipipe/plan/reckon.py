@@ -1,0 +1,86 @@
+"""What the planner reckons with: seconds of every layer on every host, memory, links; measured where they have been.
+
+A host whose file has times for a layer, at the job's micro-batch size, is reckoned with these; for any other layer its
+measured rates stand in. Links are the cluster's: while both directions are busy, as they are in a pipeline.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpipipe.layers import Array, LayerCost, Work
+from mpipipe.plan.problem import Problem
+from mpipipe.resources.cluster import Cluster, Host, times_of
+
+UPDATE_PASSES = 12
+"""Elements read or written for each weight by an optimizer's update and the gradient's norm."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A problem with who its hosts are. `update_s` (hosts, layers) are seconds of one thread for the optimizer."""
+
+    problem: Problem
+    hosts: tuple[Host, ...]
+    names: tuple[str, ...]
+    weight_bytes: Array
+    update_s: Array
+    unmeasured: tuple[str, ...]
+    """Names of layers that some host has no times for."""
+
+
+def survey_ground(
+    costs: Sequence[LayerCost], cluster: Cluster, micros: int, micro_batch: int, reserved: Mapping[int, int]
+) -> Ground:
+    """The numbers for `micros` micro-batches of `micro_batch`. `reserved` bytes of a rank are no room for stages."""
+    hosts = cluster.hosts
+    seconds, unmeasured = _layer_seconds(costs, hosts, micro_batch)
+    links = [[cluster.link(a.name, b.name) for b in hosts] for a in hosts]
+    elements = np.array([[host.elements] for host in hosts])
+    problem = Problem(
+        micros=micros,
+        forward_s=seconds[0],
+        input_s=seconds[1],
+        weight_s=seconds[2],
+        threads=np.array([host.threads for host in hosts]),
+        room_bytes=np.array([host.available_bytes - reserved.get(host.rank, 0) for host in hosts]),
+        fixed_bytes=_bytes(cost.weight_bytes + cost.gradient_bytes + cost.state_bytes for cost in costs),
+        saved_bytes=_bytes(cost.saved_bytes for cost in costs),
+        held_bytes=_bytes(cost.held_bytes for cost in costs),
+        input_bytes=_bytes(cost.input_bytes for cost in costs),
+        scratch_bytes=_bytes(cost.scratch_bytes for cost in costs),
+        boundary_bytes=_bytes(cost.boundary_bytes for cost in costs),
+        loss_bytes=_bytes(cost.loss_bytes for cost in costs),
+        latency_s=np.array([[link.latency_s for link in row] for row in links]),
+        bandwidth=np.array([[link.both_bandwidth for link in row] for row in links]),
+    )
+    weights = _bytes(cost.weight_bytes for cost in costs)
+    names = tuple(cost.name for cost in costs)
+    return Ground(problem, hosts, names, weights, weights / 4 * UPDATE_PASSES / elements, unmeasured)
+
+
+def seconds(work: Work, host: Host) -> float:
+    """Seconds of one thread of `host`, by its rates."""
+    return work.flops / host.matrix_flops + work.elements / host.elements + work.seconds
+
+
+def _layer_seconds(
+    costs: Sequence[LayerCost], hosts: Sequence[Host], micro_batch: int
+) -> tuple[Array, tuple[str, ...]]:
+    table = np.zeros((3, len(hosts), len(costs)))
+    unmeasured = []
+    for h, host in enumerate(hosts):
+        for i, cost in enumerate(costs):
+            known = times_of(host, cost.signature, micro_batch)
+            if known is not None:
+                table[:, h, i] = known.forward_s, known.input_s, known.weight_s
+                continue
+            table[:, h, i] = [seconds(work, host) for work in (cost.forward, cost.grad_input, cost.grad_weight)]
+            if cost.name not in unmeasured:
+                unmeasured.append(cost.name)
+    return table, tuple(unmeasured)
+
+
+def _bytes(values: object) -> Array:
+    return np.array(list(values), np.int64)  # type: ignore[call-overload]

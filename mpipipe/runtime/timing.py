@@ -1,0 +1,170 @@
+"""How long each kind of layer takes on this host: the real layers, by the stage and the work queue that training uses.
+
+Knows no ranks; the caller lets all ranks of a host measure at the same moment, as they will compute.
+"""
+
+import copy
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from mpipipe.job import TrainSettings
+from mpipipe.layers import Array, LayerCost, Model, Scratch, layer_costs, make_tree, signature
+from mpipipe.resources import LayerTimes
+from mpipipe.runtime.share import Now, Share
+from mpipipe.runtime.slots import DTYPE
+from mpipipe.runtime.stage import NonFiniteLossError, Stage
+from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
+
+BLOCKS, ENOUGH_S, BLOCK_S = 3, 0.02, 0.005
+"""An action is repeated for ENOUGH_S, and for at least so many blocks, of which each lasts BLOCK_S or one round."""
+MOST_SWEPT_BYTES = 1 << 25
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What to time layers with: a job's settings, worker threads, the bytes that there is room for, and those that are
+    read between two turns of a layer, so that it is not found in the caches as it would not be in a stage."""
+
+    train: TrainSettings
+    threads: int
+    room_bytes: int
+    swept_bytes: int
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Where the timing is done."""
+
+    work: WorkQueue
+    swept: Array
+
+    def sweep(self, scratch: Scratch) -> None:
+        """Others' work between two turns, as far as the caches are concerned."""
+        np.sum(self.swept)
+
+
+def swept_bytes(costs: Iterable[LayerCost], ranks: int) -> int:
+    """What a stage of one of `ranks` reads and writes for a micro-batch: the power of two below it, at most
+    MOST_SWEPT_BYTES. Layers found in the caches add up to 72% to 92% of their stage's time; so, to 85% to 99%."""
+    all_bytes = sum(cost.weight_bytes + cost.gradient_bytes + cost.saved_bytes + cost.held_bytes for cost in costs)
+    return min(MOST_SWEPT_BYTES, 1 << max(0, (all_bytes // ranks).bit_length() - 1))
+
+
+def time_layers(model: Model, wanted: Iterable[str], timing: Timing) -> tuple[LayerTimes, ...]:
+    """The times of the layers with those signatures. One that there is no room for is left out."""
+    first = {signature(model, i): i for i in reversed(range(len(model.layers)))}
+    costs = layer_costs(model, timing.train)
+    numbers = [first[name] for name in wanted]
+    bench = _Bench(WorkQueue(timing.threads), np.ones(max(1, timing.swept_bytes // DTYPE.itemsize), DTYPE))
+    try:
+        found = [_time_layer(model, i, costs[i], timing, bench) for i in numbers]
+    finally:
+        bench.work.close()
+    return tuple(times for times in found if times is not None)
+
+
+def _time_layer(model: Model, i: int, cost: LayerCost, timing: Timing, bench: _Bench) -> LayerTimes | None:
+    """Of layer i alone on a stage of its own, which is gone again afterwards; None where it does not fit."""
+    threads, train = timing.threads, timing.train
+    micro_bytes = 2 * cost.input_bytes + cost.saved_bytes + cost.held_bytes + cost.scratch_bytes
+    spare_bytes = (
+        timing.room_bytes - timing.swept_bytes - 2 * cost.weight_bytes - cost.gradient_bytes - threads * micro_bytes
+    )
+    if spare_bytes < 0:
+        return None
+    try:
+        stage = Stage(
+            Share(
+                model, i, i + 1, threads, threads, train.micro_batch, train.tile_rows, "sgd", train.seed,
+                recompute=False, threads=threads,
+            )
+        )  # fmt: skip
+        _fill(stage, i)
+        micros = range(1, threads + 1)  # micro-batch 0 would write the gradients where all others add to them
+        forward = _seconds(bench, [[partial(_forward, stage, micro)] for micro in micros])
+        back = _seconds(bench, [[partial(stage.grad_input, micro)] for micro in micros])
+        most = 1 + spare_bytes // max(1, cost.gradient_bytes)
+        weight = _seconds(bench, _weight_tasks(stage, micros, most))
+    except MemoryError:
+        return None
+    except TaskError as error:
+        if isinstance(error.__cause__, MemoryError):
+            return None
+        raise
+    wanted = stage.is_last or model.wants_input_gradient(i)
+    return LayerTimes(signature(model, i), train.micro_batch, forward, back if wanted else 0.0, weight)
+
+
+def _fill(stage: Stage, i: int) -> None:
+    """Give it a batch of noise, and weights as they are at the start: zeros would be quicker than numbers."""
+    stage.initialise(i)
+    threads = len(stage.slots)
+    stage.begin(Now((threads + 1) * stage.share.micro_batch, 0))
+    rng = np.random.default_rng(0)
+    for slot in stage.slots.made:
+        _noise(rng, slot.acts[0], getattr(stage.layers[0], "tokens", 0) if i == 0 else 0)
+    for gradient in stage.gradient_slots.made:
+        _noise(rng, gradient.grads[-1], 0)
+        gradient.grads[-1][...] *= 1e-3
+
+
+def _noise(rng: np.random.Generator, array: Array, tokens: int) -> None:
+    if tokens:
+        array[...] = rng.integers(0, tokens, array.shape)
+    else:
+        rng.standard_normal(dtype=DTYPE.type, out=array)
+
+
+def _forward(stage: Stage, micro: int, scratch: Scratch) -> None:
+    stage.forward(micro, scratch)
+    if stage.is_last:
+        with suppress(NonFiniteLossError):  # of noise it says nothing
+            stage.measure_loss(micro, scratch)
+
+
+def _weight_tasks(stage: Stage, micros: Sequence[int], most: int) -> list[list[Task]]:
+    """By micro-batch, all its pieces. Where they are fewer than threads, more micro-batches (`most` at the most) keep
+    the other threads busy, each with gradients of its own, for two of them never add to the same ones at once."""
+    pieces = range(len(stage.parts))
+    count = min(most, -(-len(micros) // len(pieces))) if pieces else 0
+    twins = [copy.copy(stage) for _ in range(1, count)]
+    for twin in twins:
+        twin.gradients = [make_tree(stage.layers[0].parameters(stage.shapes[0]), DTYPE)]
+    stages = [stage, *twins][:count]
+    return [
+        [partial(one.grad_weight, micro, piece) for piece in pieces] for one, micro in zip(stages, micros, strict=False)
+    ]
+
+
+def _seconds(bench: _Bench, by_micro: list[list[Task]]) -> float:
+    """Seconds of one thread for one micro-batch, where all these tasks are done at once, again and again.
+
+    The median of blocks of some milliseconds each. Within a block the mean counts, not the best: what other ranks of
+    the host take from these threads, a stage pays for too. Of blocks the median, for a longer stop by something else
+    is not to be paid for at every step.
+    """
+    tasks = list(enumerate(task for each in by_micro for task in each))
+    if not tasks:
+        return 0.0
+    work = bench.work
+    work.run_all(tasks)  # takes scratch, and whatever else is made once
+
+    def block() -> float:
+        busy_s, rounds, began = 0.0, 0, time.perf_counter()
+        while not rounds or time.perf_counter() - began < BLOCK_S:
+            work.run_all([(None, bench.sweep)] * work.threads)
+            before_s = work.busy_s
+            work.run_all(tasks)
+            busy_s, rounds = busy_s + work.busy_s - before_s, rounds + 1
+        return busy_s / (rounds * len(by_micro))
+
+    began, blocks = time.perf_counter(), [block()]
+    while len(blocks) < BLOCKS or time.perf_counter() - began + BLOCK_S < ENOUGH_S:
+        blocks.append(block())
+    return statistics.median(blocks)
