@@ -68,7 +68,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """`[plan]`: the schedule, how many ranks take part, or the cuts by hand."""
+    """`[plan]`: the schedule, how many ranks take part, or the cuts by hand, whether stages recompute."""
 
     schedule: str = "auto"
     ranks: str | int = "all"

@@ -1,10 +1,11 @@
-"""mpipipe with a mishap planted on one rank: `python driver.py MISHAP RANK ARGUMENTS OF mpipipe`."""
+"""mpipipe with a mishap planted on one rank (-1: on all): `python driver.py MISHAP RANK ARGUMENTS OF mpipipe`."""
 
 import os
 import random
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mpipipe
@@ -12,6 +13,10 @@ from mpipipe import launcher, train
 from mpipipe.cli import main
 from mpipipe.runtime import conduct, generating, member, stage
 from mpipipe.runtime.stage import Stage
+from mpipipe.schedule import SCHEDULES
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from runtime.shuffled import SHUFFLED  # noqa: E402
 
 
 class PlantedError(Exception):
@@ -114,11 +119,36 @@ def place():
     whole, generating.extend = generating.extend, extend
 
 
-MISHAPS = {kind.__name__: kind for kind in (slow, worker, main_thread, memory, version, die, silent, place)}
+def placed():
+    """Eight stages lie back and forth over the ranks, every other one recomputes, turns are drawn."""
+
+    def lie(costs, cluster, job, reserved=None):
+        plan = whole(costs, cluster, job, reserved)
+        ranks = len(cluster.hosts)
+        way = [*range(ranks), *reversed(range(ranks))]
+        stages = tuple(
+            replace(
+                plan.stages[0],
+                rank=way[stage % len(way)],
+                first=stage,
+                last=stage + 1,
+                in_flight=1 + stage % 4,
+                gradients_in_flight=1 + stage % 2,
+                recompute=stage % 2 == 1,
+            )
+            for stage in range(8)
+        )
+        return replace(plan, schedule="shuffled", stages=stages, idle=())
+
+    whole, train.make_plan = train.make_plan, lie
+    SCHEDULES.update(SHUFFLED)
+
+
+MISHAPS = {kind.__name__: kind for kind in (slow, worker, main_thread, memory, version, die, silent, place, placed)}
 
 if __name__ == "__main__":
     mishap, rank, *arguments = sys.argv[1:]
     assert train and conduct and member and stage
-    if launcher.launched_rank() == int(rank):
+    if int(rank) in (-1, launcher.launched_rank()):
         MISHAPS[mishap]()
     sys.exit(main(arguments))

@@ -114,6 +114,25 @@ def test_cuts_by_hand_and_more_ranks_than_layers(jobs, tmp_path):
     assert same(expected, newest(tmp_path / "many")) == ""
 
 
+@pytest.mark.parametrize(("ranks", "threads"), [(1, 2), (2, 1), (4, 2)])
+def test_several_stages_on_a_rank(jobs, tmp_path, ranks, threads):
+    job, expected = jobs["small"]
+    options = ["--threads", str(threads), "--out", str(tmp_path / "run")]
+    ended = run(ranks, "train", str(job), *options, mishap=("placed", -1))
+    assert ended.status == 0, ended.err
+    assert "8 stages on" in ended.out
+    assert same(expected, newest(tmp_path / "run")) == ""
+
+
+@pytest.mark.parametrize(("ranks", "schedule"), [(1, "1f1b"), (3, "gpipe"), (4, "1f1b")])
+def test_working_the_forwards_out_again(jobs, tmp_path, ranks, schedule):
+    job, expected = jobs["small"]
+    options = settings(plan_schedule=schedule, plan_recompute="always")
+    ended = run(ranks, "train", str(job), *options, "--threads", "2", "--out", str(tmp_path / "run"))
+    assert ended.status == 0, ended.err
+    assert same(expected, newest(tmp_path / "run")) == ""
+
+
 def test_resume_on_other_ranks(jobs, tmp_path: Path):
     job, expected = jobs["small"]
     out = ["--out", str(tmp_path / "run")]

@@ -11,6 +11,7 @@ from mpipipe.job import Job, ModelSettings, RunSettings, TrainSettings
 from mpipipe.layers import Array, Model, Shape, build_model
 from mpipipe.layers.embedding import Embedding
 from mpipipe.plan import Plan, StagePlan
+from mpipipe.schedule import SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def make_case(
     in_flight: int | tuple[int, ...] = 2,
     gradients: int | tuple[int, ...] = 1,
     threads: int | tuple[int, ...] = 1,
+    recompute: bool | tuple[bool, ...] = False,
     loss: str = "softmax_cross_entropy",
     count: int = 20,
     slots: int = 2,
@@ -69,15 +71,22 @@ def make_case(
     stall_s: float = 8.0,
     **train: Any,
 ) -> Case:
-    """Stages cut before each layer of `cuts`, stage s on rank `order[s]`; numbers may differ for each stage."""
+    """Stages cut before each layer of `cuts`, stage s on rank `order[s]`; numbers may differ for each stage.
+
+    A rank that stands twice in `order` has as many threads as its first stage says.
+    """
     settings = TrainSettings(**{"epochs": 1, "batch": 7, "micro_batch": 2, "learning_rate": 0.05, **train})
     job = Job("test", ModelSettings(tuple(layers), loss), train=settings, run=RunSettings(stall_s=stall_s))
     names = build_model(job.model, shape).names
     edges = [0, *cuts, len(names)]
     order = order or tuple(range(len(edges) - 1))
     wide = [_each(numbers, len(order)) for numbers in (threads, in_flight, gradients)]
+    wide[0] = tuple(wide[0][order.index(rank)] for rank in order)
+    again = _each(recompute, len(order))
     stages = tuple(
-        StagePlan(rank, f"host{rank}", edges[s], edges[s + 1], *(numbers[s] for numbers in wide), 0, 0, 0, 0, 0)
+        StagePlan(
+            rank, f"host{rank}", edges[s], edges[s + 1], *(numbers[s] for numbers in wide), 0, 0, 0, 0, 0, again[s]
+        )
         for s, rank in enumerate(order)
     )
     ranks = ranks or max(order) + 1
@@ -113,7 +122,7 @@ DEEP = [
 """Six layers with a bit of everything, for samples of shape (4,)."""
 
 
-def _each(numbers: int | tuple[int, ...], stages: int) -> tuple[int, ...]:
+def _each(numbers: Any, stages: int) -> tuple[Any, ...]:
     return (numbers,) * stages if isinstance(numbers, int) else numbers
 
 
@@ -123,7 +132,12 @@ def _each(numbers: int | tuple[int, ...], stages: int) -> tuple[int, ...]:
 def kept_shapes(features: int, depth: int = 2) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Layers (one or two) that keep the shape of samples whose last axis has `features`."""
     kinds = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "layernorm")
-    tables = [*({"kind": kind} for kind in kinds), {"kind": "dropout", "rate": 0.4}, linear(features, bias=False)]
+    tables = [
+        {"kind": "batchnorm"},
+        *({"kind": kind} for kind in kinds),
+        {"kind": "dropout", "rate": 0.4},
+        linear(features, bias=False),
+    ]
     single = st.sampled_from([[table] for table in tables])
     pair = st.sampled_from([[linear(wide), linear(features)] for wide in (1, 3, 6)])
     if not depth:
@@ -151,28 +165,55 @@ def models(draw: st.DrawFn, shape: Shape, loss: str) -> list[dict[str, Any]]:
     return [*layers[:7], linear(draw(st.integers(2, 4)))] if needs_end else layers
 
 
+def fitting(order: tuple[int, ...]) -> list[str]:
+    """Schedules for stages on these ranks."""
+    ranks = tuple(dict.fromkeys(order))
+    placement = tuple(tuple(s for s, rank in enumerate(order) if rank == mine) for mine in ranks)
+    placed = [name for name, recipe in SCHEDULES.items() if recipe.place(len(ranks), len(order)) == placement]
+    chunks = max(map(len, placement))
+    return [name for name in placed if chunks <= SCHEDULES[name].most_chunks]
+
+
+@st.composite
+def places(draw: st.DrawFn, layers: int, most_ranks: int) -> dict[str, Any]:
+    """Cuts, and which rank holds which stage with what room: one each, or some ranks several; some perhaps idle.
+
+    Where several, in turns as schedules have them, or anyhow.
+    """
+    apart = draw(st.booleans())
+    most = min(most_ranks, layers) if apart else min(most_ranks + 2, layers)
+    stages = draw(st.integers(1 if apart else min(3, most), most))
+    ranks = draw(st.integers(stages, max(stages, most_ranks)) if apart else st.integers(1, 3))
+    anyhow = st.lists(st.integers(0, ranks - 1), min_size=stages, max_size=stages)
+    turns = st.permutations(range(ranks)).flatmap(
+        lambda one: st.sampled_from([one * stages, (one + one[::-1]) * stages])
+    )
+    order = tuple(draw(turns if apart else turns | anyhow)[:stages])
+    schedules = ["shuffled", *fitting(order)]
+    numbers = {
+        name: tuple(draw(st.lists(values, min_size=stages, max_size=stages)))
+        for name, values in (
+            ("in_flight", st.integers(1, 5)),
+            ("gradients", st.integers(1, 4)),
+            ("threads", st.integers(1, 3)),
+            ("recompute", st.booleans()),
+        )
+    }
+    cuts = tuple(sorted(draw(st.permutations(range(1, layers)))[: stages - 1]))
+    return {"cuts": cuts, "order": order, "ranks": ranks, "schedule": draw(st.sampled_from(schedules)), **numbers}
+
+
 @st.composite
 def cases(draw: st.DrawFn, most_ranks: int = 4) -> Case:
     """Anything that a job and a planner may come up with, on up to `most_ranks` ranks, some perhaps idle."""
     shape = draw(st.sampled_from([(4,), (3, 4), (2, 2, 3)]))
     loss = draw(st.sampled_from(["softmax_cross_entropy", "mean_squared_error"]))
     layers = draw(models(shape, loss))
-    stages = draw(st.integers(1, min(most_ranks, len(layers))))
-    inner_edges = draw(st.permutations(range(1, len(layers))))[: stages - 1]
-    ranks = draw(st.integers(stages, max(stages, most_ranks)))
-    numbers = {
-        name: tuple(draw(st.lists(st.integers(1, most), min_size=stages, max_size=stages)))
-        for name, most in (("in_flight", 5), ("gradients", 4), ("threads", 3))
-    }
     batch = draw(st.integers(1, 9))
     return make_case(
         layers,
         shape,
-        cuts=tuple(sorted(inner_edges)),
-        order=tuple(draw(st.permutations(range(ranks)))[:stages]),
-        ranks=ranks,
-        schedule=draw(st.sampled_from(["gpipe", "1f1b"])),
-        **numbers,
+        **draw(places(len(layers), most_ranks)),
         loss=loss,
         count=draw(st.integers(1, 14)),
         slots=draw(st.integers(1, 4)),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
+from unittest.mock import patch
 
 from threadpoolctl import ThreadpoolController
 
@@ -31,8 +32,10 @@ from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import Stage
 from mpipipe.runtime.weights import Read, hand_out
 from mpipipe.runtime.workqueue import WorkQueue
+from mpipipe.schedule import SCHEDULES
 
 from .cases import Case
+from .shuffled import SHUFFLED
 
 Story = Callable[[Conductor], Any]
 BLAS = ThreadpoolController()
@@ -129,7 +132,7 @@ def play(
     kept, parts_module.PART_FLOPS = parts_module.PART_FLOPS, case.part_flops
     ranks = [threading.Thread(target=rank_story, args=(rank,), daemon=True) for rank in range(case.plan.ranks)]
     try:
-        with BLAS.limit(limits=1):
+        with BLAS.limit(limits=1), patch.dict(SCHEDULES, SHUFFLED):
             for thread in ranks:
                 thread.start()
             stuck = wait_for(ranks, limit_s)

@@ -16,7 +16,7 @@ from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.messages import MessageError
 from mpipipe.runtime.window import Window
 
-from .cases import linear, make_case
+from .cases import linear, make_case, places
 from .harness import numbers, play, train
 from .hostile import Sea, fates
 
@@ -107,11 +107,9 @@ def test_some_places_at_a_time():
 def test_any_ranks_and_threads_give_the_same_bits(data, name, seed):
     layers = MODELS[name]
     depth = len(case_of(layers).model.layers)
-    cuts = sorted(data.draw(st.sets(st.integers(1, depth - 1), max_size=3)))
-    ranks = data.draw(st.integers(len(cuts) + 1, 5))
-    order = tuple(data.draw(st.permutations(range(ranks)))[: len(cuts) + 1])
+    plan = data.draw(places(depth, 4))
     runs = runs_of(text(20), data.draw(st.integers(1, 12)))
-    many = case_of(layers, cuts=tuple(cuts), order=order, ranks=ranks, threads=data.draw(st.integers(1, 3)))
+    many = case_of(layers, **plan)
     found = outputs_after(many, runs, link=Sea(fates(seed)).link)
     assert bits(found) == bits(outputs_after(case_of(layers), runs))
 

@@ -20,9 +20,12 @@ LAYERS = [
 ]
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)])
-@pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
-def test_steps_after_the_first_allocate_nothing_large(schedule, order):
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(
+    ("schedule", "order"),
+    [("gpipe", (0, 1, 2)), ("1f1b", (0, 1, 2)), ("gpipe", (1, 0, 2)), ("1f1b", (1, 0, 2)), ("shuffled", (0, 1, 0))],
+)
+def test_steps_after_the_first_allocate_nothing_large(schedule, order, recompute):
     """A micro-batch of activations and a weight are 256 KiB each; all three ranks together stay below one of them.
 
     One worker a rank: with more, one of them may meet a task for the first time at any step, and makes its scratch.
@@ -33,6 +36,7 @@ def test_steps_after_the_first_allocate_nothing_large(schedule, order):
         cuts=(2, 4),
         order=order,
         schedule=schedule,
+        recompute=recompute,
         in_flight=4,
         gradients=2,
         batch=1024,
@@ -85,12 +89,14 @@ MODELS = {
 }
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_hundred_steps_touch_no_new_page(name):
+def test_a_hundred_steps_touch_no_new_page(name, recompute):
     """Page faults and allocations over 100 steps, once all sizes have been seen; a page more now and then is numpy's or
     the interpreter's own small change. A temporary of one activation would be 16 pages or more in each action."""
     layers, shape, micro_batch, tokens = MODELS[name]
-    case = make_case(layers, shape, in_flight=3, gradients=2, batch=4 * micro_batch, micro_batch=micro_batch)
+    sizes = {"batch": 4 * micro_batch, "micro_batch": micro_batch}
+    case = make_case(layers, shape, in_flight=3, gradients=2, recompute=recompute, **sizes)
     random, rows = np.random.default_rng(3), np.arange(4 * micro_batch)
     made = random.integers(0, 50, (len(rows), *shape)) if tokens else random.standard_normal((len(rows), *shape))
     features = made.astype(np.float32)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mpipipe.layers import Array, Cost, Key, Scratch, Shape, Shapes, Tile, Tree, Weightless, Work
 
-from .cases import Case, block, linear, make_case
+from .cases import Case, block, linear, make_case, places
 
 TOKENS, WIDTH = 7, 4
 
@@ -39,22 +39,11 @@ def text_cases(draw: st.DrawFn, most_ranks: int = 4, ties: bool = True) -> Case:
     first = {"kind": "embedding", "tokens": TOKENS, "width": WIDTH, "positions": draw(st.booleans())}
     last = {"kind": "unembedding", "tokens": TOKENS} if tied else linear(TOKENS)
     layers = [first, *middle, last]
-    stages = draw(st.integers(1, min(most_ranks, len(layers))))
-    cuts = tuple(sorted(draw(st.permutations(range(1, len(layers))))[: stages - 1]))
-    ranks = draw(st.integers(stages, most_ranks))
-    numbers = {
-        name: tuple(draw(st.lists(st.integers(1, most), min_size=stages, max_size=stages)))
-        for name, most in (("in_flight", 4), ("gradients", 3), ("threads", 2))
-    }
     batch = draw(st.integers(1, 7))
     return make_case(
         layers,
         (draw(st.integers(1, 5)),),
-        cuts=cuts,
-        order=tuple(draw(st.permutations(range(ranks)))[:stages]),
-        ranks=ranks,
-        schedule=draw(st.sampled_from(["gpipe", "1f1b"])),
-        **numbers,
+        **draw(places(len(layers), most_ranks)),
         count=draw(st.integers(1, 12)),
         slots=draw(st.integers(1, 3)),
         part_flops=draw(st.sampled_from([0.0, 500.0, 8e6])),
