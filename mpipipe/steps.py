@@ -14,6 +14,7 @@ from mpipipe.job import Job, job_to_text
 from mpipipe.layers import learning_rate
 from mpipipe.records import to_plain
 from mpipipe.report import MetricsRow, Moment, RunFolder, human_bytes, human_seconds, open_log, progress
+from mpipipe.report.timeline import make_timeline, write_timeline
 from mpipipe.resources import Cluster
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.result import StepResult
@@ -171,6 +172,14 @@ class Steps:
         self.conductor.save(lambda: Writer(path, facts, scaling, every))
         self.saved_step, self.saved_at = position.step, time.monotonic()
         self.pause_owed = path.name
+        self.write_timeline()
+
+    def write_timeline(self) -> None:
+        """Leave what is known of when things were done."""
+        records = self.conductor.listener.records()
+        if records:
+            timeline = make_timeline(self.conductor.plan, self.conductor.clocks, records)
+            write_timeline(timeline, self.run.folder.timeline)
 
     def note_pause(self, result: StepResult) -> None:
         """Tell what the checkpoint under way cost this step."""

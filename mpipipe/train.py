@@ -45,6 +45,7 @@ from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.signals import Signals
+from mpipipe.runtime.trace import answer_clock, ask_clocks
 from mpipipe.runtime.weights import hand_out
 from mpipipe.runtime.world import World
 from mpipipe.start import (
@@ -77,8 +78,10 @@ def train(world: World, request: Request, signals: Signals) -> int:
         world.share(lead.open_folder)
         hand_out(member, lead.stored.read if lead.stored else None)
         if lead.run is None:
+            answer_clock(member.transport, CONDUCTOR, member.patience("telling the time"))
             return serve(member)
         conductor = Conductor(member)
+        conductor.clocks = ask_clocks(member.transport, conductor.others, member.patience("asking the time"))
         try:
             status = _conduct(lead.run, conductor, signals)
         except UserError as error:

@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "loss.png"
 
     @property
+    def timeline(self) -> Path:
+        """When everything was done, of some steps."""
+        return self.path / "timeline.npz"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints, HDF5 files."""
         return self.path / "checkpoints"

@@ -22,6 +22,7 @@ from mpipipe.runtime.messages import Tag, wait_all
 from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, report_array, unpack_report
 from mpipipe.runtime.result import StepResult, last_report, layer_squares, sum_up
 from mpipipe.runtime.source import Feed
+from mpipipe.runtime.trace import Listener
 
 
 class DivergedError(Interruption):
@@ -50,6 +51,8 @@ class Conductor:
         self.all_in = False
         self.saved: list[Path] = []
         self.pieces = pieces(self.crew.model, self.crew.job.train.optimizer)
+        self.listener = Listener(self.transport, self.plan.lanes)
+        self.clocks: dict[int, tuple[float, float]] = {}
         member.idle = self._look_around
 
     # ---- batches ------------------------------------------------------------------------------------------------
@@ -73,7 +76,11 @@ class Conductor:
         norm = self._norm(reports, step) * scale
         self._tell_norm(norm, scale)
         self.member.update(order, norm, scale)
-        return sum_up(reports, self.plan, counted, norm, time.perf_counter() - began)
+        result = sum_up(reports, self.plan, counted, norm, time.perf_counter() - began)
+        self.member.tell_times(order)
+        if len(rows) == self.plan.batch:
+            self.listener.hear(step + 1, self.member.patience("hearing times"))
+        return result
 
     def evaluate(self, rows: Array, feed: Feed) -> tuple[float, int, int]:
         """Over the rows: the sum of losses, how many predictions were right, and of how many targets that count."""

@@ -6,10 +6,14 @@ further than one task ahead of the workers, so that the order of the schedule st
 """
 
 import heapq
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from mpipipe.layers import Array
 from mpipipe.runtime.messages import Patience, Transport
 from mpipipe.runtime.workqueue import Task, WorkQueue
 from mpipipe.schedule import Action, Graph, Node
@@ -20,13 +24,20 @@ AHEAD = 1
 
 @dataclass(frozen=True)
 class Program:
-    """Nodes of all lanes of a rank. Exactly one of `tasks[i]` and `messages[i]` is there."""
+    """Nodes of all lanes of a rank. Exactly one of `tasks[i]` and `messages[i]` is there.
+
+    `times` (2, nodes) says of the last run when each node began and ended, by time.perf_counter: a task when a worker
+    took it and was through, a message when it was begun and when it was seen to have ended. `computes` is 1 for tasks.
+    """
 
     actions: tuple[Action, ...]
+    parts: tuple[int, ...]
     needs: tuple[int, ...]
     users: tuple[tuple[int, ...], ...]
     tasks: tuple[Task | None, ...]
     messages: tuple[Callable[[], Any] | None, ...]
+    computes: Array
+    times: Array
 
 
 def make_program(
@@ -34,6 +45,7 @@ def make_program(
 ) -> Program:
     """Bind graphs to functions: each lane says how a task, and how a message, of it is done."""
     actions: list[Action] = []
+    parts: list[int] = []
     needs: list[int] = []
     users: list[list[int]] = [[] for graph, _, _ in lanes for _ in graph]
     tasks: list[Task | None] = []
@@ -47,7 +59,18 @@ def make_program(
             tasks.append(task_of(node) if node.computes else None)
             messages.append(None if node.computes else message_of(node))
             actions.append(node.action)
-    return Program(tuple(actions), tuple(needs), tuple(map(tuple, users)), tuple(tasks), tuple(messages))
+            parts.append(node.part)
+    computes, times = np.array([float(task is not None) for task in tasks]), np.zeros((2, len(actions)))
+    return Program(
+        tuple(actions),
+        tuple(parts),
+        tuple(needs),
+        tuple(map(tuple, users)),
+        tuple(tasks),
+        tuple(messages),
+        computes,
+        times,
+    )
 
 
 def execute(
@@ -74,6 +97,7 @@ class _Run:
         self.owners: list[int] = []
         self.running = 0
         self.left = len(program.actions)
+        self.began, self.ended = program.times
 
     def loop(self, idle: Callable[[], None], patience: Patience) -> None:
         for i, count in enumerate(self.program.needs):
@@ -93,6 +117,7 @@ class _Run:
         if message is None:
             heapq.heappush(self.ready, i)
         else:
+            self.began[i] = time.perf_counter()
             self.requests.append(message())
             self.owners.append(i)
 
@@ -110,7 +135,9 @@ class _Run:
         done = [] if ended is None else [ended]
         if self.requests:
             for index in sorted(self.transport.finished(self.requests), reverse=True):
-                done.append(self.owners.pop(index))
+                owner = self.owners.pop(index)
+                self.ended[owner] = time.perf_counter()
+                done.append(owner)
                 self.requests.pop(index)
         for i in done:
             self.finish(i)
@@ -118,13 +145,16 @@ class _Run:
 
     def take(self, wait_s: float) -> int | None:
         try:
-            ended: int | None = self.work.take(wait_s)
+            done = self.work.take(wait_s)
         except Exception:
             self.running -= 1
             raise
-        if ended is not None:
-            self.running -= 1
-        return ended
+        if done is None:
+            return None
+        self.running -= 1
+        i: int = done.key
+        self.began[i], self.ended[i] = done.began_s, done.ended_s
+        return i
 
     def finish(self, i: int) -> None:
         self.left -= 1

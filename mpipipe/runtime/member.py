@@ -25,6 +25,7 @@ from mpipipe.runtime.programs import Programs
 from mpipipe.runtime.share import Now
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import NonFiniteLossError, Stage
+from mpipipe.runtime.trace import Teller, compute_seconds
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
 from mpipipe.schedule import Kind
 
@@ -45,7 +46,8 @@ class Member:
         self.norm = np.array([0.0, 1.0])
         self.generating: tuple[Generating, ...] = ()
         self.saving: list[Any] = []
-        self.busy_before, self.pause_s = 0.0, 0.0
+        self.busy_before, self.pause_s, self.compute_s = 0.0, 0.0, 0.0
+        self.teller = Teller(transport, CONDUCTOR)
         self.start_bytes = 0
         self.pace_at: Callable[[int], float] = lambda step: 1.0  # that of the work queue; steps are counted from 1
         self.inbox = None if crew.rank == CONDUCTOR else Inbox(transport, CONDUCTOR)
@@ -82,6 +84,7 @@ class Member:
                 self.send_report(trouble)
                 if trouble < 0:
                     self.update(order, *self.receive_norm())
+                    self.tell_times(order)
             case What.EVALUATE | What.PREDICT:
                 self.run_batch(order)
                 self.send_report(-1)
@@ -114,6 +117,7 @@ class Member:
             action = self.programs.of(order).actions[error.key]
             where = "source" if action.kind == Kind.LOAD else f"stage {self.crew.chunks[action.chunk]}"
             raise ActionError(f"{where}, action {action}") from error.__cause__
+        self.compute_s = compute_seconds(self.programs.of(order))
         if self.stages and order.what == What.TRAIN:
             self.finish_saving()  # a checkpoint under way takes the weights as they are: update must not come before
             self._join_tied()
@@ -148,7 +152,8 @@ class Member:
         last = self.stages[-1]
         loss, right = math.fsum(last.losses), sum(last.right)  # Python 3.12 changed what sum() rounds
         busy_s, self.busy_before = self.work.busy_s - self.busy_before, self.work.busy_s
-        self.report[:HEAD_SIZE] = (trouble, loss, right, busy_s, self.pause_s, peak_since(self.start_bytes))
+        peak = peak_since(self.start_bytes)
+        self.report[:HEAD_SIZE] = (trouble, loss, right, busy_s, self.pause_s, self.compute_s, peak)
         self.pause_s = 0.0
         request = self.transport.send(self.report, CONDUCTOR, Tag.REPORT.of(0))
         if self.crew.rank != CONDUCTOR:
@@ -167,6 +172,11 @@ class Member:
         scale *= min(1.0, train.clip_norm / (norm + 1e-6)) if train.clip_norm else 1.0
         update = Update(train, order.step + 1, order.rate, scale)
         self._run_all([task for stage in self.stages for task in stage.update_tasks(update)])
+
+    def tell_times(self, order: Order) -> None:
+        """Tell rank 0 when everything of a full batch was done, if it is one that is told of."""
+        if self.stages and order.samples == self.crew.plan.batch:
+            self.teller.tell(self.programs.of(order), self.patience("telling times"))
 
     def generate(self, order: Order) -> None:
         """Take the stages so many places further along the sequence."""
@@ -226,7 +236,7 @@ class Member:
         """Report the first layer of these stages whose output for a micro-batch is not finite, plus 1; 0 if none."""
         if self.stages:
             bad = next((layer for stage in self.stages if (layer := stage.first_bad_layer(micro)) is not None), -1)
-            self.report[:HEAD_SIZE] = (bad + 1, 0, 0, 0, 0, 0)
+            self.report[:HEAD_SIZE] = (bad + 1, *[0] * (HEAD_SIZE - 1))
             request = self.transport.send(self.report, CONDUCTOR, Tag.REPORT.of(1))
             if self.crew.rank != CONDUCTOR:
                 self.wait([request], "sending a diagnosis")

@@ -33,6 +33,8 @@ class Tag(IntEnum):
     PIECE = 7
     TIED = 8
     LINK = 9
+    TRACE = 10
+    CLOCK = 11
 
     def of(self, number: int) -> int:
         """The MPI tag for `number`."""

@@ -8,7 +8,7 @@ import numpy as np
 from mpipipe.layers import Array
 
 ORDER_SIZE = 5
-HEAD_SIZE = 6
+HEAD_SIZE = 7
 """Numbers of a report before its layers' sums of squared gradients."""
 
 
@@ -40,14 +40,15 @@ class Order:
 class Report:
     """A rank's batch: `trouble` is the micro-batch whose loss is not finite (or -1), `loss` and `right` are sums over
     samples (of the last stage only), `busy_s` worker seconds and `pause_s` seconds waited for a checkpoint, both since
-    the last report; `peak_bytes` the most memory taken since the rank began to make its stage; `squares` the sum of
-    squared gradients of each layer."""
+    the last report; `compute_s` worker seconds of F, I and W in this batch; `peak_bytes` the most memory taken since
+    the rank began to make its stage; `squares` the sum of squared gradients of each layer."""
 
     trouble: int
     loss: float
     right: int
     busy_s: float
     pause_s: float
+    compute_s: float
     peak_bytes: int
     squares: tuple[float, ...]
 
@@ -69,6 +70,6 @@ def report_array(layers: int) -> Array:
 
 
 def unpack_report(array: Array) -> Report:
-    """Read a report: (trouble, loss, right, busy, pause, peak, squares...)."""
-    trouble, loss, right, busy_s, pause_s, peak, *squares = array.tolist()
-    return Report(int(trouble), loss, int(right), busy_s, pause_s, int(peak), tuple(squares))
+    """Read a report: (trouble, loss, right, busy, pause, compute, peak, squares...)."""
+    trouble, loss, right, busy_s, pause_s, compute_s, peak, *squares = array.tolist()
+    return Report(int(trouble), loss, int(right), busy_s, pause_s, compute_s, int(peak), tuple(squares))

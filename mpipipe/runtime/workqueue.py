@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,14 @@ class TaskError(Exception):
         self.key = key
 
 
+class Done(NamedTuple):
+    """A task that has ended: its key, and when it began and ended by time.perf_counter."""
+
+    key: Any
+    began_s: float
+    ended_s: float
+
+
 class WorkQueue:
     """`threads` workers behind one queue. `busy_s` adds up the seconds that tasks took.
 
@@ -36,7 +44,7 @@ class WorkQueue:
     def __init__(self, threads: int) -> None:
         self.threads, self.busy_s, self.pace = threads, 0.0, 1.0
         self._todo: queue.SimpleQueue[tuple[Any, Task] | None] = queue.SimpleQueue()
-        self._done: deque[tuple[Any, float, BaseException | None]] = deque()
+        self._done: deque[tuple[Done, BaseException | None]] = deque()
         # Released when a task has ended. A SimpleQueue would not do for the main thread: CPython's `get` forgets its
         # timeout, and waits for ever, if a signal comes as it runs out.
         self._bell = threading.Lock()
@@ -49,19 +57,19 @@ class WorkQueue:
         """Hand in a task under a key."""
         self._todo.put((key, task))
 
-    def take(self, wait_s: float | None) -> Any:
-        """The key of a task that has ended, or None after `wait_s` seconds. Raises TaskError for one that raised."""
+    def take(self, wait_s: float | None) -> Done | None:
+        """A task that has ended, or None after `wait_s` seconds. Raises TaskError for one that raised."""
         if not self._done and wait_s:
             self._bell.acquire(timeout=wait_s)
         while not self._done and wait_s is None:
             self._bell.acquire()
         if not self._done:
             return None
-        key, seconds, error = self._done.popleft()
-        self.busy_s += seconds
+        done, error = self._done.popleft()
+        self.busy_s += done.ended_s - done.began_s
         if error is not None:
-            raise TaskError(key) from error
-        return key
+            raise TaskError(done.key) from error
+        return done
 
     def run_all(self, tasks: Sequence[tuple[Any, Task]]) -> None:
         """Put all tasks in and wait for them. Raises TaskError once none runs any more."""
@@ -90,7 +98,7 @@ class WorkQueue:
         while missing:
             while not self._done:
                 self._bell.acquire()
-            missing -= self._done.popleft()[0] is mark
+            missing -= self._done.popleft()[0].key is mark
 
     def close(self) -> None:
         """End the workers once they have done what is in the queue."""
@@ -113,7 +121,7 @@ class WorkQueue:
             scratch.release(0)
             if self.pace < 1:
                 owed_s = _sleep(owed_s + (1 / self.pace - 1) * (time.perf_counter() - began))
-            self._done.append((key, time.perf_counter() - began, error))
+            self._done.append((Done(key, began, time.perf_counter()), error))
             with suppress(RuntimeError):  # it has been rung already
                 self._bell.release()
 

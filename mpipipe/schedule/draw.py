@@ -43,15 +43,15 @@ def draw_svg(schedule: Schedule, result: Simulation | None = None, unit: str = "
     result = result or simulate_units(schedule)
     lanes = len(schedule.lanes)
     scale = WIDTH / max(result.end_s, 1e-9)
-    parts = [_text(LEFT, 20, f"{schedule.name}: {_sizes(schedule)}", 14), *_legend(schedule)]
+    parts = [text(LEFT, 20, f"{schedule.name}: {_sizes(schedule)}", 14), *_legend(schedule)]
     for lane in range(lanes):
         y = TOP + ROW * lane
-        parts.append(_text(8, y + 16, f"rank {lane}", 12))
-        parts.append(_box(LEFT, y, WIDTH, ROW - 4, "#eeeeee", "waiting"))
+        parts.append(text(8, y + 16, f"rank {lane}", 12))
+        parts.append(box(LEFT, y, WIDTH, ROW - 4, "#eeeeee", "waiting"))
     for span in _tasks(schedule, result):
         parts += _cell(span, schedule.placement[span.lane][span.action.chunk], scale)
     bottom = TOP + ROW * lanes
-    parts += _axis(result.end_s, scale, bottom, unit)
+    parts += axis(result.end_s, scale, bottom, unit)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="{bottom + 30}" font-family="sans-serif">'
     return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>", ""])
 
@@ -69,21 +69,21 @@ def _legend(schedule: Schedule) -> list[str]:
     parts = []
     for index, kind in enumerate(COLOURS):
         x = LEFT + 210 * index
-        parts += [_box(x, 28, 12, 12, COLOURS[kind], NAMES[kind]), _text(x + 18, 38, NAMES[kind], 11)]
+        parts += [box(x, 28, 12, 12, COLOURS[kind], NAMES[kind]), text(x + 18, 38, NAMES[kind], 11)]
     if max(map(len, schedule.placement)) > 1:
-        parts.append(_text(LEFT + 630, 38, "lighter: the rank's further chunks", 11))
+        parts.append(text(LEFT + 630, 38, "lighter: the rank's further chunks", 11))
     return parts
 
 
-def _axis(end_s: float, scale: float, y: float, unit: str) -> list[str]:
+def axis(end_s: float, scale: float, y: float, unit: str, width: float = WIDTH) -> list[str]:
     """Up to ten round numbers below a line."""
     decade = 10.0 ** floor(log10(max(end_s, 1e-9) / 10))
     step = next(decade * factor for factor in (1, 2, 5, 10) if end_s <= 10 * decade * factor + 1e-12)
-    parts = [f'<line x1="{LEFT}" y1="{y}" x2="{LEFT + WIDTH}" y2="{y}" stroke="#888888"/>', _text(8, y + 16, unit, 10)]
+    parts = [f'<line x1="{LEFT}" y1="{y}" x2="{LEFT + width}" y2="{y}" stroke="#888888"/>', text(8, y + 16, unit, 10)]
     for tick in range(int(end_s / step + 1e-9) + 1):
         x = LEFT + tick * step * scale
         parts.append(f'<line x1="{x:.2f}" y1="{y}" x2="{x:.2f}" y2="{y + 4}" stroke="#888888"/>')
-        parts.append(_text(x - 4, y + 16, f"{tick * step:g}", 10))
+        parts.append(text(x - 4, y + 16, f"{tick * step:g}", 10))
     return parts
 
 
@@ -91,8 +91,8 @@ def _cell(span: Span, stage: int, scale: float) -> list[str]:
     action, width = span.action, (span.end_s - span.start_s) * scale
     x, y, opacity = span.start_s * scale + LEFT, TOP + ROW * span.lane, 1 if not action.chunk else 0.6
     title = f"{action}: {span.start_s:.4g} to {span.end_s:.4g}, stage {stage}"
-    box = _box(x, y, max(width - 1, 0.5), ROW - 4, COLOURS[action.kind], title, opacity)
-    return [box, _text(x + 3, y + 15, str(action.micro), 10, "white")] if width > 14 else [box]
+    box = box(x, y, max(width - 1, 0.5), ROW - 4, COLOURS[action.kind], title, opacity)
+    return [box, text(x + 3, y + 15, str(action.micro), 10, "white")] if width > 14 else [box]
 
 
 def _sizes(schedule: Schedule) -> str:
@@ -102,11 +102,13 @@ def _sizes(schedule: Schedule) -> str:
     return f"{stages}{f' on {ranks} rank' + 's' * (ranks > 1) if schedule.stages > ranks else ''}, {micros}"
 
 
-def _box(x: float, y: float, width: float, height: float, colour: str, title: str, opacity: float = 1) -> str:
+def box(x: float, y: float, width: float, height: float, colour: str, title: str, opacity: float = 1) -> str:
+    """A rectangle that tells its title when pointed at."""
     place = f'x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}" fill="{colour}"'
     shade = f' fill-opacity="{opacity}"' if opacity < 1 else ""
     return f"<rect {place}{shade}><title>{escape(title)}</title></rect>"
 
 
-def _text(x: float, y: float, text: str, size: int, colour: str = "#222222") -> str:
-    return f'<text x="{x:.2f}" y="{y:.2f}" font-size="{size}" fill="{colour}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, size: int, colour: str = "#222222") -> str:
+    """Words from a point on."""
+    return f'<text x="{x:.2f}" y="{y:.2f}" font-size="{size}" fill="{colour}">{escape(words)}</text>'

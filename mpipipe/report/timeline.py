@@ -1,0 +1,90 @@
+"""The timeline of a run: when every action and message of some steps began and ended, on one clock.
+
+A file `timeline.npz` holds, for each kept step and rank, an array (nodes, 6): number of the kind, micro-batch, chunk,
+part, began, ended; seconds from the first action of that step, by rank 0's clock. And how far off each other rank's
+clock may be, and the plan.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpipipe.errors import UserError
+from mpipipe.layers import Array
+from mpipipe.plan.types import Plan
+from mpipipe.records import from_plain, to_plain
+from mpipipe.report.replace import replacing
+from mpipipe.schedule import Kind
+
+KINDS = tuple(Kind)
+KIND, MICRO, CHUNK, PART, BEGAN, ENDED = range(6)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """`steps[n][rank]` are the rows of one rank in a step; `unsure_s` by rank how far off its times may be."""
+
+    plan: Plan
+    unsure_s: dict[int, float]
+    steps: dict[int, dict[int, Array]]
+
+
+def make_timeline(
+    plan: Plan, clocks: Mapping[int, tuple[float, float]], records: Mapping[int, Mapping[int, Array]]
+) -> Timeline:
+    """Of records by each rank's own clock; `clocks` are what to take from them, and how far off that may be."""
+    steps = {}
+    for step, by_rank in records.items():
+        rows = {rank: array.copy() for rank, array in by_rank.items()}
+        for rank, array in rows.items():
+            array[:, BEGAN:] -= clocks.get(rank, (0.0, 0.0))[0]
+        start = min(float(array[:, BEGAN].min()) for array in rows.values())
+        for array in rows.values():
+            array[:, BEGAN:] -= start
+        steps[step] = rows
+    return Timeline(plan, {rank: unsure for rank, (_, unsure) in clocks.items()}, steps)
+
+
+def write_timeline(timeline: Timeline, path: Path) -> None:
+    """Whole or not at all. Raises UserError."""
+    head = {"plan": to_plain(timeline.plan), "unsure_s": {str(rank): one for rank, one in timeline.unsure_s.items()}}
+    arrays = {f"{step}/{rank}": array for step, rows in timeline.steps.items() for rank, array in rows.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read_timeline(path: Path) -> Timeline:
+    """Raises UserError where there is none, or one that cannot be used."""
+    remedy = "it is left by train at every checkpoint and at the end"
+    if not path.is_file():
+        raise UserError(str(path), "no timeline is there", "the folder of a run that got through a full batch", remedy)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            head = json.loads(str(file["head"]))
+            plan = from_plain(Plan, head["plan"], "plan")
+            unsure = {int(rank): float(one) for rank, one in head["unsure_s"].items()}
+            steps: dict[int, dict[int, Array]] = {}
+            for name in file.files:
+                if name != "head":
+                    step, rank = map(int, name.split("/"))
+                    steps.setdefault(step, {})[rank] = _checked(file[name])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, UserError) as reason:
+        raise UserError(str(path), f"damaged ({reason})", "a timeline that train wrote") from reason
+    if not steps:
+        raise UserError(str(path), "holds no step", "a run that got through a full batch", remedy)
+    return Timeline(plan, unsure, dict(sorted(steps.items())))
+
+
+def _checked(rows: Array) -> Array:
+    if rows.ndim != 2 or rows.shape[1] != 6 or not np.isfinite(rows).all():
+        raise ValueError(f"rows of shape {rows.shape}")
+    if len(rows) and not 0 <= rows[:, KIND].min() <= rows[:, KIND].max() < len(KINDS):
+        raise ValueError("an unknown kind of action")
+    return rows
