@@ -60,6 +60,7 @@ Options:
   --diff OTHER     List where two checkpoints differ, and by how much.
   --save FILE      Write what is shown as JSON: the cluster (probe), the plan (plan), every round's times (bench).
   --cluster FILE   Plan for the hosts of a file that probe --save wrote, without them being there.
+  --explain        Compare the plan with other rules: equal layer counts, equal parameters, by memory, hostfile order.
   --pretend FILE   Pretend to be the hosts of FILE, one for each rank: slower, with less memory, joined by slower links;
                    jobs/pretend.toml is one.
   --name NAME      gpipe, 1f1b, zb-h1, interleaved, zb-v or list.  [default: 1f1b]
@@ -187,7 +188,7 @@ def _plan(arguments: Arguments) -> int:
     from mpipipe.preview import PlanRequest, plan_alone
     from mpipipe.probe import probe_and_plan
 
-    request = PlanRequest(request_of(arguments), arguments["--cluster"], arguments["--save"])
+    request = PlanRequest(request_of(arguments), arguments["--cluster"], arguments["--save"], arguments["--explain"])
     if request.cluster is None and (launched_rank() is not None or request.run.pretend):
         return run_ranks(lambda world, signals: probe_and_plan(world, request))
     return 0 if launched_rank() else plan_alone(request)

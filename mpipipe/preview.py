@@ -10,19 +10,20 @@ from mpipipe.calibration import Subject, recall, remember
 from mpipipe.job import Job, read_job
 from mpipipe.layers import Model, build_model, layer_costs
 from mpipipe.measure import measure_alone
-from mpipipe.plan import Plan, make_plan
-from mpipipe.report import hosts_table, plan_table, plan_text, show, warn, write_json
+from mpipipe.plan import Plan, compare, make_plan
+from mpipipe.report import explained_table, hosts_table, plan_table, plan_text, show, warn, write_json
 from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates
 from mpipipe.start import Request, conductor_bytes, fit_batch, open_samples, settings_of
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """A job with settings, the cluster file if any, and where to save the plan if anywhere."""
+    """A job with settings, the cluster file if any, where to save the plan if anywhere, whether to compare it."""
 
     run: Request
     cluster: str | None = None
     save: str | None = None
+    explain: bool = False
 
 
 def asked_job(request: Request) -> Job:
@@ -67,6 +68,8 @@ def show_plan(request: PlanRequest, subject: Subject) -> int:
     show(plan_table(plan))
     for line in plan_text(plan):
         show(line)
+    if request.explain:
+        show(explained_table(plan, compare(costs, subject.cluster, job, conductor_bytes(model, job.train))))
     if request.save:
         write_json(Path(request.save), plan)
     return 0

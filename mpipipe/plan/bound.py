@@ -4,9 +4,10 @@
   that sum to 1, the work of layer l costs at least min over h of y_h t_hl, so m times the sum of these over the layers
   is a bound (duality of linear programs). It holds where a rank has several chunks, too.
 - Path: the first micro-batch goes through F and I of all layers, one after another.
-- Chain, for one stage a rank: a stage with all of its layers' work for m micro-batches cannot begin before the first has
-  come through all stages before it: m * period_s + sum over r < s of (F_r + c_r) <= T for every stage s. The least T
-  for which a pipeline with that property exists, hosts and order free, memory for one micro-batch in flight, is a
+- Share: where every host must have a layer, each has at least its cheapest.
+- Chain, for one stage a rank: a stage with all of its layers' work for m micro-batches cannot begin before the first
+  has come through all stages before it: m * period_s + sum over r < s of (F_r + c_r) <= T for every stage s. The least
+  T for which a pipeline with that property exists, hosts and order free, memory for one micro-batch in flight, is a
   bound. Whether one exists is found by the least sum over the stages before, since less of it never hurts.
 """
 
@@ -29,7 +30,10 @@ MOST_CELLS, MOST_STATES = 500_000, 200_000
 
 def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float:
     """Seconds that no step is shorter than; `chunked` where a rank may hold several stages."""
-    found = max(problem.micros * fractional(problem), _path(problem))
+    busy = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
+    found = max(problem.micros * fractional(busy), _path(problem))
+    if min(counts) == problem.hosts:
+        found = max(found, problem.micros * float(busy.min(axis=1).max()))
     if chunked:
         return found
     kinds = group_hosts(problem)
@@ -46,9 +50,8 @@ def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float
     return found
 
 
-def fractional(problem: Problem) -> float:
-    """Seconds of a micro-batch's work, were all layers divisible, by the best weights found."""
-    busy = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
+def fractional(busy: Array) -> float:
+    """Seconds of work (hosts, layers), were all layers divisible, by the best weights found."""
     weights = 1 / np.maximum(busy.sum(axis=1), 1e-300)
     weights /= weights.sum()
     best = 0.0

@@ -8,23 +8,24 @@ from the hosts and shares of the best plan with one.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mpipipe.job import Job
 from mpipipe.plan.closed import ALL, LIMITED
 from mpipipe.plan.improve import improve
 from mpipipe.plan.limits import Limits, wanted_limits
 from mpipipe.plan.price import Candidate, Prices
-from mpipipe.plan.problem import Problem, StageChoice, Stages
+from mpipipe.plan.problem import Choice, Stages
 from mpipipe.plan.search import front
+from mpipipe.plan.spread import spread
 from mpipipe.schedule import SCHEDULES
 
 CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
-PRICING_NODES, IMPROVING_NODES = 1_500_000, 1_500_000
-"""Nodes to simulate at the most, at about a microsecond each: when pricing proposals, when improving."""
-KEPT = 3
-"""Candidates that are improved."""
+IMPROVING_NODES = 900_000
+"""Nodes to simulate at the most when improving, at a microsecond or two each."""
+KEPT = 2
+"""Proposals that are priced with every schedule, and candidates that are improved."""
+QUICK = ("zb-h1", "1f1b", "gpipe")
+"""Schedules that tell quickly how good stages are."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,28 @@ def allowed(job: Job, counts: Sequence[int], micros: int) -> Allowed:
 
 def choose(prices: Prices, what: Allowed) -> Candidate | None:
     """The fastest candidate found, None where nothing fits."""
-    priced = list(_priced(prices, what))
+    proposals = front(prices.problem, family(what), what.counts, prices.recompute)
+    priced = [one for stages in _best_few(prices, what, proposals) for one in _price_singles(prices, what, stages)]
     if not priced:
         return None
-    priced += _chunked(prices, what, fastest(priced, what))
-    kept = sorted(priced, key=lambda one: one.step_s)
+    priced += _price_chunked(prices, what, fastest(priced, what))
+    wanted = [one for one in priced if one.schedule in what.schedules] or priced
     tops: dict[object, Candidate] = {}
-    for one in kept:
+    for one in sorted(wanted, key=lambda one: one.step_s):
         tops.setdefault((one.schedule, one.stages), one)
-    share = IMPROVING_NODES // KEPT
-    improved = [improve(prices, one, share, what.most) for one in list(tops.values())[:KEPT]]
-    return fastest([one for one in (*improved, *kept) if one.schedule in what.schedules] or kept, what)
+    kept = list(tops.values())[:KEPT]
+    kept += [one for one in tops.values() if SCHEDULES[one.schedule].chunks > 1 and one not in kept][:1]
+    improved = [improve(prices, one, IMPROVING_NODES // len(kept)) for one in kept]
+    return fastest([*improved, *wanted], what)
+
+
+def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> list[Stages]:
+    """The proposals that are fastest with one schedule and limits that do not hold them up; the first among them."""
+    name = next((name for name in QUICK if name in what.schedules), "1f1b")
+    roomy = [(prices.of(name, one.stages, (what.most,) * len(one.stages)), one.stages) for one in proposals]
+    ranked = sorted((priced.step_s, n) for n, (priced, _) in enumerate(roomy) if priced is not None)
+    best = [n for _, n in ranked[:KEPT]]
+    return [proposals[n].stages for n in dict.fromkeys([*best, 0])] if proposals else []
 
 
 def fastest(candidates: Sequence[Candidate], what: Allowed) -> Candidate:
@@ -71,17 +83,10 @@ def _place(candidate: Candidate, what: Allowed) -> int:
     return what.schedules.index(candidate.schedule) if candidate.schedule in what.schedules else len(what.schedules)
 
 
-def _priced(prices: Prices, what: Allowed) -> Iterator[Candidate]:
-    """Every proposal with every schedule of one stage a rank, as long as there are nodes left to spend.
-
-    Where no such schedule is allowed, 1F1B is what to start from.
-    """
-    end = prices.nodes + PRICING_NODES
+def _price_singles(prices: Prices, what: Allowed, stages: Stages) -> Iterator[Candidate]:
+    """The stages with every schedule of one stage a rank; with 1F1B, to start from, where none is allowed."""
     names = tuple(name for name in what.schedules if SCHEDULES[name].chunks == 1)
-    for number, proposal in enumerate(front(prices.problem, family(what), what.counts, prices.recompute)):
-        if number and prices.nodes > end:
-            break
-        yield from price_all(prices, proposal.stages, names or ("1f1b",), what.most)
+    return price_all(prices, stages, names or ("1f1b",), what.most)
 
 
 def family(what: Allowed) -> str:
@@ -101,7 +106,7 @@ def price_all(prices: Prices, stages: Stages, names: Sequence[str], most: int) -
                 yield priced
 
 
-def _chunked(prices: Prices, what: Allowed, start: Candidate) -> Iterator[Candidate]:
+def _price_chunked(prices: Prices, what: Allowed, start: Candidate) -> Iterator[Candidate]:
     for name in what.schedules:
         recipe = SCHEDULES[name]
         if recipe.chunks == 1:
@@ -116,20 +121,3 @@ def _chunked(prices: Prices, what: Allowed, start: Candidate) -> Iterator[Candid
         priced = prices.of(name, stages, limits)
         if priced is not None:
             yield priced
-
-
-def spread(problem: Problem, hosts: Sequence[int], placement: Sequence[Sequence[int]]) -> Stages:
-    """Layers dealt to the stages of a placement in proportion to the speed of their hosts, each at least one."""
-    total = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
-    owner = {stage: host for host, held in zip(hosts, placement, strict=True) for stage in held}
-    speed = {
-        host: 1 / max(float(total[host].sum()), 1e-12) / len(held) for host, held in zip(hosts, placement, strict=True)
-    }
-    work = np.cumsum(total[list(hosts)].mean(axis=0))
-    shares = np.cumsum([speed[owner[stage]] for stage in range(len(owner))])
-    edges, layers = [0], len(work)
-    for s in range(len(owner) - 1):
-        wanted = int(np.searchsorted(work, work[-1] * shares[s] / shares[-1])) + 1
-        edges.append(min(max(wanted, edges[-1] + 1), layers - (len(owner) - 1 - s)))
-    edges.append(layers)
-    return tuple(StageChoice(owner[s], edges[s], edges[s + 1], False) for s in range(len(owner)))

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from mpipipe.plan.limits import wanted_limits
 from mpipipe.plan.price import Candidate, Prices, stage_cost
 from mpipipe.plan.problem import Problem, StageChoice, Stages
 
@@ -18,35 +17,26 @@ MANY = 12
 """Stages beyond which only those places are looked at that touch the slowest stage."""
 
 
-def improve(prices: Prices, start: Candidate, most_nodes: int, most: int) -> Candidate:
-    """The best that such changes lead to, simulating no more than `most_nodes` nodes; no limit is above `most`."""
+def improve(prices: Prices, start: Candidate, most_nodes: int) -> Candidate:
+    """The best that such changes lead to, with the same limits, simulating no more than `most_nodes` nodes."""
     best, end = start, prices.nodes + most_nodes
     while True:
-        better = _first_better(prices, best, end, most)
+        better = _first_better(prices, best, end)
         if better is None:
             return best
         best = better
 
 
-def _first_better(prices: Prices, best: Candidate, end: int, most: int) -> Candidate | None:
+def _first_better(prices: Prices, best: Candidate, end: int) -> Candidate | None:
     for stages in changes(prices.problem, best.stages):
         if prices.nodes >= end:
             return None
         if least_seconds(prices.problem, stages) >= best.step_s:
             continue
-        for wanted in dict.fromkeys((best.wanted, *_like(prices, best, stages, most))):
-            priced = prices.of(best.schedule, stages, wanted)
-            if priced is not None and priced.step_s < best.step_s * (1 - GAIN):
-                return priced
+        priced = prices.of(best.schedule, stages, best.wanted)
+        if priced is not None and priced.step_s < best.step_s * (1 - GAIN):
+            return priced
     return None
-
-
-def _like(prices: Prices, best: Candidate, stages: Stages, most: int) -> list[tuple[int, ...]]:
-    """The limits that the same rule gives for changed stages."""
-    rules = list(wanted_limits(prices.problem, best.stages, most))
-    at = rules.index(best.wanted) if best.wanted in rules else -1
-    again = list(wanted_limits(prices.problem, stages, most))
-    return again[at : at + 1] if 0 <= at < len(again) else []
 
 
 def changes(problem: Problem, stages: Stages) -> Iterator[Stages]:

@@ -15,24 +15,20 @@ Limits = tuple[int, ...]
 
 
 def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int) -> Iterator[Limits]:
-    """Limits by stage worth trying, none above `most`: the least first, each more than the one before it.
+    """Limits by stage worth trying, none above `most`, the least first.
 
-    The classic ones of 1F1B; as many as the stages; what keeps the slowest stage at its rate, with room for one on its
-    way in; half as many again, since strict turns round what a stage waits up; and all.
+    The classic ones of 1F1B; what keeps the slowest stage at its rate, with room for one on its way in and half as many
+    again, since strict turns round what a stage waits up; as many on every stage as on the first of these; and all.
     """
     count = len(stages)
     threads = [int(problem.threads[stage.host]) for stage in stages]
-    trips = round_trips(problem, stages)
     slowest = max(period_s(problem, stage) for stage in stages) or 1.0
+    roomy = [
+        math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more
+        for trip, more in zip(round_trips(problem, stages), threads, strict=True)
+    ]
     tried = set()
-    for each in (
-        [count - s for s in range(count)],
-        [count] * count,
-        [math.ceil(trip / slowest - 1e-9) + more for trip, more in zip(trips, threads, strict=True)],
-        [math.ceil(1.5 * trip / slowest) + 1 + more for trip, more in zip(trips, threads, strict=True)],
-        [2 * count - 1] * count,
-        [most] * count,
-    ):
+    for each in ([count - s for s in range(count)], roomy, [roomy[0]] * count, [most] * count):
         limits = tuple(max(1, min(most, limit)) for limit in each)
         if limits not in tried:
             tried.add(limits)

@@ -6,8 +6,9 @@ from dataclasses import replace
 from mpipipe.errors import PlanError
 from mpipipe.job import Job
 from mpipipe.layers import LayerCost
-from mpipipe.plan.bound import lower_bound
+from mpipipe.plan.bound import fractional, lower_bound
 from mpipipe.plan.choose import Allowed, allowed, choose, fastest, price_all
+from mpipipe.plan.explain import Alternative, alternatives
 from mpipipe.plan.notes import notes_on
 from mpipipe.plan.price import Candidate, Prices, boundary, placement_of
 from mpipipe.plan.problem import StageChoice, Stages
@@ -25,16 +26,30 @@ def make_plan(
 
     Raises PlanError where nothing fits: which host is short, by how many bytes, and what would help.
     """
-    micros = -(-job.train.batch // job.train.micro_batch)
-    ground = survey_ground(costs, cluster, micros, job.train.micro_batch, reserved or {})
-    prices = Prices(ground, job.plan.recompute if job.train.optimizer != "none" else "never")
-    what = allowed(job, _counts(job, ground), micros)
+    prices, what = _open(costs, cluster, job, reserved or {})
     dealt = _deal(prices, what, job) if job.plan.cuts else {}
     chosen = _cheapest(prices, what, dealt) if dealt else choose(prices, what)
     if chosen is None:
         refuse(prices, what, next(iter(dealt.values()), None), reserved or {})
     notes = notes_on(chosen, prices, what, job)
-    return _to_plan(chosen, ground, job, notes, _bound(prices, what, chosen), reserved or {})
+    return _to_plan(chosen, prices.ground, job, notes, _bounds(prices, what, chosen), reserved or {})
+
+
+def compare(
+    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
+) -> tuple[Alternative, ...]:
+    """What other rules would do on the same hosts."""
+    return tuple(alternatives(*_open(costs, cluster, job, reserved or {})))
+
+
+def _open(
+    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int]
+) -> tuple[Prices, Allowed]:
+    """What everything is priced on, and what the job leaves open."""
+    micros = -(-job.train.batch // job.train.micro_batch)
+    ground = survey_ground(costs, cluster, micros, job.train.micro_batch, reserved)
+    prices = Prices(ground, job.plan.recompute if job.train.optimizer != "none" else "never")
+    return prices, allowed(job, _counts(job, ground), micros)
 
 
 def _counts(job: Job, ground: Ground) -> Sequence[int]:
@@ -76,14 +91,22 @@ def _cheapest(prices: Prices, what: Allowed, dealt: Mapping[str, Stages]) -> Can
     return fastest(found, what) if found else None
 
 
-def _bound(prices: Prices, what: Allowed, chosen: Candidate) -> float:
-    """Seconds that no plan of the allowed kinds can go below."""
+def _bounds(prices: Prices, what: Allowed, chosen: Candidate) -> tuple[float, float]:
+    """Seconds that no plan of the allowed kinds can go below, and that none with one stage a rank can."""
+    update_s = fractional(prices.ground.update_s / prices.problem.threads[:, None])
+    straight = lower_bound(prices.problem, False, what.counts) + update_s
     chunked = any(SCHEDULES[name].chunks > 1 for name in what.schedules)
-    return min(chosen.step_s, lower_bound(prices.problem, chunked, what.counts))
+    least = lower_bound(prices.problem, True, what.counts) + update_s if chunked else straight
+    return min(chosen.step_s, least), straight
 
 
 def _to_plan(
-    chosen: Candidate, ground: Ground, job: Job, notes: Sequence[str], bound_s: float, reserved: Mapping[int, int]
+    chosen: Candidate,
+    ground: Ground,
+    job: Job,
+    notes: Sequence[str],
+    bounds_s: tuple[float, float],
+    reserved: Mapping[int, int],
 ) -> Plan:
     hosts = ground.hosts
     stages = tuple(_stage_plan(chosen, index, ground) for index in range(len(chosen.stages)))
@@ -104,7 +127,8 @@ def _to_plan(
         step_s=chosen.step_s,
         bubble=chosen.bubble,
         notes=tuple(notes),
-        bound_s=bound_s,
+        bound_s=bounds_s[0],
+        straight_bound_s=bounds_s[1],
     )
 
 

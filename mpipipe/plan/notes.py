@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mpipipe.job import Job
-from mpipipe.plan.choose import Allowed, family, price_all
+from mpipipe.plan.choose import Allowed, family
 from mpipipe.plan.memory import stage_bytes
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import StageChoice
@@ -50,10 +50,11 @@ def _price_of(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> st
     room = int(prices.problem.room_bytes[host])
     if least > room:
         return f"it has {max(0, room):,} bytes, and the smallest layer takes {least:,}"
-    with_it: list[Candidate] = []
+    name, with_it = _single(chosen, what), []
     for s in range(len(chosen.stages) + 1):
         for stages in _inserted(chosen, host, s):
-            with_it += price_all(prices, stages, [_single(chosen, what)], what.most)
+            priced = prices.of(name, stages, (what.most,) * len(stages))
+            with_it += [priced] if priced is not None else []
     if not with_it:
         return "no plan with it fits"
     slower = min(one.step_s for one in with_it) / chosen.step_s - 1
@@ -91,12 +92,11 @@ def _fewer(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterat
     hosts = len(prices.ground.hosts)
     if job.plan.ranks != "all" or job.plan.cuts or max(what.counts) < 2:
         return
-    other = best(prices.problem, family(what), range(1, max(what.counts)), prices.recompute)
-    priced = list(price_all(prices, other.stages, [_single(chosen, what)], what.most)) if other else []
-    if not priced:
+    other = best(prices.problem, family(what), range(1, max(what.counts)), prices.recompute, near=0.01)
+    if other is None:
         return
-    faster = min(priced, key=lambda one: one.step_s)
-    if faster.step_s * WORTH < chosen.step_s:
+    faster = prices.of(_single(chosen, what), other.stages, (what.most,) * len(other.stages))
+    if faster is not None and faster.step_s * WORTH < chosen.step_s:
         gain, count = chosen.step_s / faster.step_s - 1, len(faster.stages)
         yield f'{count} of the {hosts} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"'
 

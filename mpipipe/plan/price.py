@@ -28,8 +28,8 @@ from mpipipe.schedule import (
 
 TASK_S = 30e-6
 """Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
-COSTED = frozenset(("list",))
-"""Schedules whose order depends on what the stages cost."""
+COSTED = {"list": 8}
+"""Schedules whose order depends on what the stages cost: making them anew costs as much as so many simulations."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Prices:
         transfers = boundary_transfers([transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)])
         workers = [threads[held[0]] for held in made.placement]
         result = simulate(wiring, times, workers, transfers)
-        self.nodes += len(wiring.lane)
+        self.nodes += len(wiring.lane) * COSTED.get(made.name, 1)
         busy, whole = sum(result.busy_s), sum(workers) * result.end_s
         bubble = max(0.0, 1 - busy / whole) if whole else 0.0
         step_s = result.end_s + _update_seconds(ground, stages)

@@ -6,9 +6,9 @@ hosts of the kinds S, the first of them of kind u:
     g(S, u, i) = min over j of  t_u(i..j) + min over v of { 2 c_uv(j) + g(S - u, v, j) }
 
 over all j for which the stage fits u's memory and its period, the link's and RT / K are within the bound. RT of the
-new stage is g itself, so a shorter way never breaks what a longer one keeps, and the recurrence is exact (as PipeEdge's,
-Hu et al. 2022, for the slowest stage alone). All states of a level are worked out at once; j runs over a band, for the
-bound allows no longer stages.
+new stage is g itself, so a shorter way never breaks what a longer one keeps, and the recurrence is exact (as
+PipeEdge's, Hu et al. 2022, for the slowest stage alone). All states of a level are worked out at once; j runs over a
+band, for the bound allows no longer stages.
 """
 
 from collections.abc import Sequence

@@ -32,14 +32,17 @@ NEAR = 1.25
 """How much longer than the best other proposals may take."""
 
 
-def best(problem: Problem, family: str, counts: Sequence[int], recompute: str = "auto") -> Choice | None:
-    """The best choice with any of these numbers of hosts, each used once; None where nothing fits."""
-    found = front(problem, family, counts, recompute)
+def best(
+    problem: Problem, family: str, counts: Sequence[int], recompute: str = "auto", near: float = 0.0
+) -> Choice | None:
+    """The best choice with any of these numbers of hosts, each used once; None where nothing fits. A search that needs
+    only come `near`, as a fraction, is quicker."""
+    found = front(problem, family, counts, recompute, near=near)
     return found[0] if found else None
 
 
 def front(
-    problem: Problem, family: str, counts: Sequence[int], recompute: str = "auto", most: int = 12
+    problem: Problem, family: str, counts: Sequence[int], recompute: str = "auto", most: int = 12, near: float = 0.0
 ) -> tuple[Choice, ...]:
     """The best choice, then others met on the way that are nearly as good: with other periods or numbers of hosts."""
     kinds = group_hosts(problem)
@@ -48,7 +51,7 @@ def front(
     hosts = min(max(counts), problem.layers)
     found: dict[object, Choice] = {}
     cells = count_states(sizes) * len(kinds) * problem.layers
-    near = 1e-12 if cells <= FEW_CELLS else 1e-5
+    near = max(near, 1e-12 if cells <= FEW_CELLS else 1e-5)
     if cells <= MOST_CELLS:
         _descend(problem, family, tables, multisets(sizes, hosts), counts, near, found)
     else:

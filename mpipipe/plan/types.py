@@ -36,7 +36,8 @@ class Plan:
     """Stages in pipeline order; a rank may hold several. `notes` are sentences for the reader: idle ranks, choices.
 
     `step_s` is the predicted time of one full batch of `batch` samples in `micros` micro-batches; `bound_s` is proven
-    to be no longer than that of any other plan for the same measurements, 0 where nothing is known.
+    to be no longer than that of any other plan for the same measurements, `straight_bound_s` than that of any with one
+    stage a rank; 0 where nothing is known.
     """
 
     layers: tuple[str, ...]
@@ -50,6 +51,7 @@ class Plan:
     bubble: float
     notes: tuple[str, ...] = ()
     bound_s: float = 0.0
+    straight_bound_s: float = 0.0
 
     @property
     def micros(self) -> int:

@@ -1,6 +1,7 @@
 """What the reader gets: the run folder, its files, tables, progress, the picture. Only here and in cli is printed."""
 
 from mpipipe.report.checkpoints import differences_table, entries_table, facts_text
+from mpipipe.report.explained import explained_table
 from mpipipe.report.folder import (
     RESULTS,
     RunFolder,
@@ -35,6 +36,7 @@ __all__ = [
     "bits",
     "bits_text",
     "draw_loss",
+    "explained_table",
     "differences_table",
     "entries_table",
     "existing_folder",

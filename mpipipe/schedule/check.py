@@ -40,7 +40,13 @@ def check(schedule: Schedule, targets: bool = True, outputs: bool = False) -> No
 
 
 def rooms_of(schedule: Schedule) -> list[Room]:
-    """The least room that each stage needs to keep the schedule's order, with one task in each W."""
+    """The room that each stage needs to keep the schedule's order, with one task in each W.
+
+    A stage takes gradients as it computes with them. But a rank with chunks does a group of one chunk after another:
+    gradients of the next group come early, and wait in slots of their own, or the rank before would have to.
+    """
+    if any(len(held) > 1 for held in schedule.placement):
+        return [Room(limit, limit) for limit in schedule.in_flight]
     found = stage_peaks(schedule.lanes, schedule.placement)
     return [Room(limit, max(1, held)) for limit, (_, held) in zip(schedule.in_flight, found, strict=True)]
 

@@ -3,7 +3,8 @@
 Micro-batches go in groups of p through all chunks; a rank does a forward and a backward in turn once it has begun
 2(p - 1 - r) + (v - 1)p. Where m is no multiple of p, or a limit is below p, groups are smaller, and the classic order
 would have ranks wait for each other for ever. So the order is found by time steps in which every rank does one forward
-or backward of a chunk: where m is a multiple of p it is the classic one.
+or backward of a chunk, a backward where its next forward has not come. Where m is a multiple of p it takes no longer
+than the classic order, a v-th of the bubble of 1F1B, and has no more in flight.
 """
 
 from mpipipe.schedule.actions import Action, Kind, Lane, Pipeline, Schedule
@@ -32,7 +33,9 @@ class _Steps:
         chunks = [list(range(len(held))) for held in placement]
         self.forwards = [_in_groups(Kind.F, pipeline.micros, group, each) for each in chunks]
         self.backwards = [_in_groups(Kind.B, pipeline.micros, group, each[::-1]) for each in chunks]
-        self.ahead = [2 * (lanes - 1 - r) + (len(held) - 1) * group + 1 for r, held in enumerate(placement)]
+        # A rank with a chunk less also waits for the group: its gradients would have nowhere to go before.
+        most = max(map(len, placement))
+        self.ahead = [2 * (lanes - 1 - r) + (most - 1) * group + 1 for r in range(lanes)]
         self.made: list[list[Action]] = [[] for _ in placement]
         self.begun = [{Kind.F: 0, Kind.B: 0} for _ in placement]
         self.done = [{Kind.F: 0, Kind.B: 0} for _ in range(pipeline.stages)]

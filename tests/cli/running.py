@@ -174,6 +174,11 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
+def runs(folder: Path) -> list[Path]:
+    """The folders of runs under results/, in order of their names."""
+    return sorted(path for path in (folder / "results").iterdir() if path.is_dir())
+
+
 def checkpoints(run: Path) -> list[str]:
     """The names in a run's folder of checkpoints."""
     return sorted(path.name for path in (run / "checkpoints").iterdir())

@@ -1,5 +1,6 @@
 """The commands that only look, with MPI and without."""
 
+import json
 import re
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def test_where_mpi4py_cannot_be_imported(tmp_path, trained):
     done = python(WITHOUT, tmp_path, newest(trained))
     assert done.returncode == 0, done.stderr
     schedule, tree, stats, difference, plan, _ = done.stdout.split("====\n")
-    assert "stage 3 |" in schedule and "000_linear/" in tree and "minimum" in stats
+    assert "rank 3 |" in schedule and "000_linear/" in tree and "minimum" in stats
     assert difference.startswith("no difference") and "1 stage on 1 rank" in plan
     assert re.fullmatch(r"mpipipe: error: MPI: no MPI library can be loaded \(.*\); .*\n", done.stderr)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.toml"]
@@ -86,12 +87,39 @@ def test_the_differences(desk, trained):
 
 def test_pictures_of_schedules(desk):
     out = desk.does("schedule", "--stages", 2, "--micros", 3, "--name", "gpipe")
-    assert "stage 1 |" in out and "stage 2 |" not in out and "F2" in out
+    assert "rank 1 |" in out and "rank 2 |" not in out and "F2" in out
     assert desk.does("schedule", "--svg", "some.svg", "--in-flight", 1) == ""
     assert (desk.folder / "some.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_every_schedule_can_be_drawn(desk):
+    for name in ("gpipe", "1f1b", "zb-h1", "interleaved", "zb-v", "list"):
+        out = desk.does("schedule", "--name", name, "--stages", 3, "--micros", 5)
+        assert out.startswith(f"{name}: ") and "rank 2 |" in out and "% of the time" in out
+    out = desk.does("schedule", "--name", "interleaved", "--chunks", 3, "--times", "1,2,0.5", "--message", 0.5)
+    assert out.startswith("interleaved: 12 stages on 4 ranks, 8 micro-batches; ")
+    assert "F 1, I 2, W 0.5 unit, messages 0.5" in out and "F0.2" in out
+
+
+def test_files_of_schedules(desk):
+    files = ("--svg", "a.svg", "--trace", "b.json", "--csv", "c.csv")
+    assert desk.does("schedule", "--name", "zb-v", *files) == ""
+    assert (desk.folder / "a.svg").read_text().startswith("<svg")
+    assert json.loads((desk.folder / "b.json").read_text())["traceEvents"]
+    assert (desk.folder / "c.csv").read_text().startswith("lane,position,action,micro,chunk,start,end\n0,0,F,0,0,0,1\n")
 
 
 def test_probe(desk):
     out = desk.does("probe")
     assert "GFLOP/s" in out and "MPI" in out
+    assert "linear(outputs=512) of 64" in out and "link between" not in out
+    assert "linear(outputs=16) of 64, no gradient by its input" in desk.does("probe", "tiny.toml", "--data", "digits")
+    assert desk.does("probe", "tiny.toml", *settings("train.micro_batch=8"), "--save", "my.json", "--quiet") == ""
+    (host,) = json.loads((desk.folder / "my.json").read_text())["hosts"]
+    assert [times["micro_batch"] for times in host["layers"]] == [8, 8, 8]
+    assert not (desk.folder / "results").exists()
+    assert desk.refuses("probe", "tiny.toml", "--data", "digit").startswith("data: no such file")
+    (desk.folder / "results").mkdir()
+    desk.does("plan", "tiny.toml", "--quiet")
+    assert len(json.loads((desk.folder / "results/calibration.json").read_text())["records"]) == 1
     assert desk.does("plan", "tiny.toml", "--quiet", *settings("train.batch=96")).count("\n") > 3

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from .running import JOB, checkpoints, flip, metrics, newest, settings, summary, tree
+from .running import JOB, checkpoints, flip, metrics, newest, runs, settings, summary, tree
 
 MORE = """
 [run]
@@ -99,7 +99,7 @@ def test_the_latest_run_of_a_job(desk):
     for stop in (1, 2):
         desk.does("train", "tiny.toml", "--quiet", *settings(f"run.stop_after={stop}"))
     desk.does("train", "tiny.toml", "--resume", "--quiet", *settings("run.stop_after=1"))
-    first, second = sorted((desk.folder / "results").iterdir())
+    first, second = runs(desk.folder)
     assert checkpoints(first) == ["step-00000001.h5"]
     assert checkpoints(second) == ["step-00000002.h5", "step-00000003.h5"]
 
@@ -109,7 +109,7 @@ def test_settings_count_when_the_latest_run_is_looked_for(desk):
     sets = settings("train.steps=4", "name=mine", "run.stop_after=2")
     for more in ((), ("--resume",)):
         desk.does("train", "open.toml", "--quiet", *more, *sets)
-    (run,) = (desk.folder / "results").iterdir()
+    (run,) = runs(desk.folder)
     assert run.name.startswith("mine-") and checkpoints(run) == ["step-00000002.h5", "step-00000004.h5"]
 
 
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_lies_in_no_run(desk, trained):
     desk.does("train", "--resume", "mine.h5", "--quiet", *settings("train.steps=5"))
     assert job.read_text() == JOB
     assert sorted(path.name for path in desk.folder.iterdir()) == ["job.toml", "mine.h5", "results", "tiny.toml"]
-    (run,) = (desk.folder / "results").iterdir()
+    (run,) = runs(desk.folder)
     assert run.name.startswith("tiny-") and checkpoints(run) == ["step-00000005.h5"]
     assert [row["step"] for row in metrics(run)] == ["5"]
 

@@ -19,20 +19,20 @@ DESCRIBED = {
 }
 UNITS = {
     "--threads N": ("threads of each rank", "default: the job's run.threads, 0"),
-    "--stages P": ("Number of stages", "[default: 4]"),
+    "--stages P": ("Number of ranks", "[default: 4]"),
     "--micros M": ("Number of micro-batches", "[default: 8]"),
     "--in-flight K": ("Micro-batches in flight", "[default: 0]"),
     "--ranks N": ("Ranks of each pipeline", "(default: 2)"),
     "--rounds N": ("Turns of each contestant", "[default: 5]"),
     "--steps N": ("Steps of each turn", "(default: as many as take about 2 s)"),
-    "--name NAME": ("gpipe or 1f1b", "[default: 1f1b]"),
+    "--name NAME": ("gpipe, 1f1b, zb-h1, interleaved, zb-v or list", "[default: 1f1b]"),
     "--out DIR": ("Folder for results", "default: results/JOB-DATE-TIME for train, none for the others"),
     "--data DATA": ("stands for the key data.path", ""),
 }
 
 
 def test_every_option_is_described_once_and_used():
-    used = set(re.findall(r"--[a-z-]+(?: [A-Z=]+)?", USAGE)) - {"--help"}
+    used = set(re.findall(r"--[a-z-]+(?: [A-Z=,]+)?", USAGE)) - {"--help"}
     described = set(DESCRIBED) - {"-h --help"}
     assert used == described
     assert "-h --help" in DESCRIBED
@@ -112,6 +112,10 @@ def test_a_checkpoint_is_no_job(capsys, tmp_path, monkeypatch):
         (("--name", "gpip"), "--name: 'gpip'; needed: a schedule; did you mean 'gpipe'?"),
         (("--stages", "0"), "--stages: 0; needed: 1 to 512"),
         (("--micros", "1000"), "--micros: 1000; needed: 1 to 512"),
+        (("--chunks", "2"), "--chunks: 2; needed: at most 1 for 1f1b"),
+        (("--times", "1,1"), "--times: '1,1'; needed: 3 numbers from 0 to 1000 with commas between them"),
+        (("--times", "1,1,nan"), "--times: '1,1,nan'; needed: 3 numbers from 0 to 1000 with commas between them"),
+        (("--message", "-1"), "--message: '-1'; needed: a number from 0 to 1000"),
     ],
 )
 def test_schedules_that_are_none(capsys, arguments, text):

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.records import from_plain, to_plain
-from mpipipe.resources import Cluster, check_versions, load_cluster
+from mpipipe.resources import Cluster, LayerTimes, Link, check_versions, load_cluster, times_of
 from mpipipe.resources.cluster import ClusterError, Host, check_cluster, groups_text, save_cluster
 
 from .cases import cluster, host
@@ -18,6 +19,27 @@ VERSIONS = {
     "blas": "openblas 0.3",
 }
 above_zero = st.floats(min_value=1e-3, max_value=1e15)
+layer_times = st.builds(
+    LayerTimes,
+    layer=st.text(max_size=9),
+    micro_batch=st.integers(1, 1 << 20),
+    forward_s=above_zero,
+    input_s=st.just(0.0) | above_zero,
+    weight_s=st.just(0.0) | above_zero,
+)
+
+
+def link(first="mini0", second="mini1", latency_s=1e-4, bandwidth=1e8, both_bandwidth=9e7):
+    return Link(first, second, latency_s, bandwidth, both_bandwidth)
+
+
+@st.composite
+def linked(draw, hosts):
+    """Links between some pairs of hosts, some of them to any other."""
+    names = sorted({one.name for one in hosts})
+    pairs = [(a, b) for i, a in enumerate(names) for b in (*names[i:], *(["*"] if a != "*" else []))]
+    chosen = draw(st.lists(st.sampled_from(pairs), max_size=5, unique_by=lambda pair: tuple(sorted(pair))))
+    return tuple(Link(*pair, draw(above_zero), draw(above_zero), draw(above_zero)) for pair in chosen)
 
 
 @given(
@@ -32,14 +54,17 @@ above_zero = st.floats(min_value=1e-3, max_value=1e15)
             threads=st.integers(1, 512),
             matrix_flops=above_zero,
             elements=above_zero,
+            layers=st.lists(layer_times, max_size=3).map(tuple),
         ),
         min_size=1,
         max_size=5,
-    )
+    ),
+    st.data(),
 )
-@settings(max_examples=30)
-def test_a_cluster_reads_back(hosts):
-    whole = cluster(*(Host(**{**to_plain(one), "rank": rank}) for rank, one in enumerate(hosts)))
+@settings(max_examples=40)
+def test_a_cluster_reads_back(hosts, data):
+    whole = cluster(*(replace(one, rank=rank) for rank, one in enumerate(hosts)))
+    whole = replace(whole, links=data.draw(linked(hosts)))
     assert check_cluster(from_plain(Cluster, json.loads(json.dumps(to_plain(whole))), "cluster")) == whole
 
 
@@ -47,6 +72,15 @@ def test_a_cluster_file(tmp_path):
     whole = cluster(*(host(rank, **VERSIONS, ip=f"10.0.0.{rank}") for rank in range(3)))
     save_cluster(whole, tmp_path / "cluster.json")
     assert load_cluster(tmp_path / "cluster.json") == whole
+
+
+def test_a_file_of_the_version_before(tmp_path):
+    plain = to_plain(cluster(host(0), host(1)))
+    del plain["links"]
+    for one in plain["hosts"]:
+        del one["layers"]
+    (tmp_path / "old.json").write_text(json.dumps(plain))
+    assert load_cluster(tmp_path / "old.json") == cluster(host(0), host(1))
 
 
 def refusal(whole, where="cluster"):
@@ -132,3 +166,134 @@ def test_ranks_of_one_host_are_named_once():
     (notice,) = check_versions(twice)
     assert notice == "hosts run different CPU kernels (x on a; y on b): results may differ in the last bits"
     assert groups_text({"": ["a", "b"], "1": ["c"]}) == "unknown on a, b; 1 on c"
+
+
+# ---- links and times of layers ----------------------------------------------------------------------------------
+
+
+def with_links(*links, ranks=3):
+    return replace(cluster(*(host(rank) for rank in range(ranks))), links=links)
+
+
+@given(st.data())
+def test_a_link_has_no_direction_and_is_always_there(data):
+    hosts = [host(rank) for rank in range(4)]
+    whole = check_cluster(replace(cluster(*hosts), links=data.draw(linked(hosts))))
+    names = [one.name for one in hosts] + ["new"]
+    a, b = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(names))
+    there, back = whole.link(a, b), whole.link(b, a)
+    assert (there.latency_s, there.bandwidth, there.both_bandwidth) == (
+        back.latency_s,
+        back.bandwidth,
+        back.both_bandwidth,
+    )
+    own = [one for one in whole.links if {one.first, one.second} == {a, b}]
+    assert there in own if own else there.joins(a, b)
+
+
+def test_what_is_assumed_of_a_link():
+    whole = with_links()
+    assert whole.link("mini0", "mini1") == link(latency_s=200e-6, bandwidth=117e6, both_bandwidth=117e6)
+    assert whole.link("new", "new") == link("new", "new", 30e-6, 3e9, 3e9)
+
+
+def test_a_link_to_any_other_host():
+    own, slow, late = link(), link("mini1", "*", 1e-4, 1e7, 5e6), link("mini2", "*", 1e-2, 1e8, 9e7)
+    whole = check_cluster(with_links(own, slow, late))
+    assert whole.link("mini1", "mini0") == own
+    assert whole.link("mini1", "new") == link("mini1", "new", 1e-4, 1e7, 5e6)
+    assert whole.link("mini2", "mini1") == link("mini2", "mini1", 1e-2, 1e7, 5e6)
+    assert whole.link("mini1", "mini1").bandwidth == 3e9
+
+
+@pytest.mark.parametrize("key", ["latency_s", "bandwidth", "both_bandwidth"])
+@pytest.mark.parametrize("value", [0.0, -3.0, float("nan"), float("inf")])
+def test_a_link_that_no_plan_could_use(key, value):
+    message = refusal(with_links(link(**{key: value})), "my.json")
+    assert message == f"my.json.links[0] (mini0 to mini1).{key}: {value}; needed: a number above 0"
+
+
+@pytest.mark.parametrize(
+    ("links", "text"),
+    [
+        ([link("mini0", "mini7")], "links[0] (mini0 to mini7).second: no host is named 'mini7'; needed: a host of"),
+        ([link("*", "mini0")], "links[0] (* to mini0).first: no host is named '*'; needed: a host of"),
+        ([link(), link("mini1", "mini0")], "links[1] (mini1 to mini0): a second link between the same hosts; needed"),
+    ],
+)
+def test_links_that_are_none(links, text):
+    assert refusal(with_links(*links)).startswith(f"cluster.{text}")
+
+
+TIMES = LayerTimes("linear(outputs=2) of 3", 4, 1e-3, 0.0, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("micro_batch", 0), ("forward_s", 0.0), ("forward_s", -1.0), ("input_s", -1e-9), ("weight_s", float("nan"))],
+)
+def test_times_that_no_layer_takes(key, value):
+    message = refusal(cluster(host(0), host(1, layers=(TIMES, replace(TIMES, **{key: value})))))
+    assert message.startswith(f"cluster.hosts[1] (mini1).layers[1] (linear(outputs=2) of 3).{key}: {value}; needed: ")
+
+
+def test_times_of_a_layer():
+    one = host(0, layers=(TIMES, replace(TIMES, micro_batch=8)))
+    assert times_of(one, TIMES.layer, 4) == TIMES
+    assert times_of(one, TIMES.layer, 8).micro_batch == 8
+    assert times_of(one, TIMES.layer, 5) is None and times_of(one, "relu() of 3", 4) is None
+
+
+# ---- files that went wrong under an editor ----------------------------------------------------------------------
+
+
+def spoilt(tmp_path, spoil):
+    plain = to_plain(with_links(link(), ranks=2))
+    plain["hosts"][1]["layers"] = [to_plain(TIMES)]
+    spoil(plain)
+    (tmp_path / "my.json").write_text(json.dumps(plain))
+    with pytest.raises(ClusterError) as caught:
+        load_cluster(tmp_path / "my.json")
+    return str(caught.value).removeprefix(f"{tmp_path}/")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("rank", 0, "my.json.hosts[1] (mini1).rank: 0, which mini0 has already; needed: 1"),
+        ("rank", 5, "my.json.hosts[1] (mini1).rank: 5; needed: 1"),
+        ("ram_bytes", -1, "my.json.hosts[1] (mini1).ram_bytes: -1; needed: a number above 0"),
+        ("elements", float("nan"), "my.json.hosts[1].elements: nan is not finite; needed: a finite number"),
+        ("matrix_flops", float("inf"), "my.json.hosts[1].matrix_flops: inf is not finite; needed: a finite number"),
+        ("threads", "4", "my.json.hosts[1].threads: '4' is a string; needed: an integer"),
+        ("thread", 4, "my.json.hosts[1].thread: unknown key; did you mean 'threads'?"),
+        ("name", "mini9", "my.json.links[0] (mini0 to mini1).second: no host is named 'mini1'; needed: a host of"),
+    ],
+)
+def test_a_host_that_went_wrong(tmp_path, key, value, text):
+    assert spoilt(tmp_path, lambda plain: plain["hosts"][1].update({key: value})).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("bandwidth", 0, "my.json.links[0] (mini0 to mini1).bandwidth: 0.0; needed: a number above 0"),
+        ("bandwith", 1, "my.json.links[0].bandwith: unknown key; did you mean 'bandwidth'?"),
+        ("latency_s", float("nan"), "my.json.links[0].latency_s: nan is not finite; needed: a finite number"),
+        ("first", None, "my.json.links[0].first: None is nothing; needed: a string"),
+    ],
+)
+def test_a_link_that_went_wrong(tmp_path, key, value, text):
+    assert spoilt(tmp_path, lambda plain: plain["links"][0].update({key: value})).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("input_s", -1.0, "my.json.hosts[1] (mini1).layers[0] (linear(outputs=2) of 3).input_s: -1.0; needed: 0 or"),
+        ("micro_batch", 1.5, "my.json.hosts[1].layers[0].micro_batch: 1.5 is a number; needed: an integer"),
+        ("seconds", 1, "my.json.hosts[1].layers[0].seconds: unknown key; known are forward_s"),
+    ],
+)
+def test_times_that_went_wrong(tmp_path, key, value, text):
+    assert spoilt(tmp_path, lambda plain: plain["hosts"][1]["layers"][0].update({key: value})).startswith(text)
