@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from mpipipe.errors import NonFiniteError
+from mpipipe.layers import Scratch
+from mpipipe.runtime.crew import Crew, shares_of
 from mpipipe.runtime.member import ActionError
+from mpipipe.runtime.orders import Report
+from mpipipe.runtime.result import layer_squares
+from mpipipe.runtime.share import Now
+from mpipipe.runtime.stage import Stage
 
 from .book import Book, train_and_save
 from .cases import DEEP, fitting, linear, make_case
@@ -75,6 +81,29 @@ def test_the_first_layer_that_is_not_finite_is_named(order, recompute):
         outcome = play(case, train(case), read=drawn(case, planted(layer, np.nan)), hopeful=False)
         with pytest.raises(NonFiniteError, match=f"layer {case.model.names[layer]} is the first whose output is not"):
             raise outcome.errors[0]
+
+
+def test_squares_are_put_back_into_the_order_of_the_layers():
+    plan = make_case(DEEP, (4,), cuts=(1, 3, 4), order=(1, 0, 2, 1)).plan
+    held = {1: (0.0, 4.0, 5.0), 0: (1.0, 2.0), 2: (3.0,)}
+    reports = [Report(-1, 0, 0, 0, 0, 0, held[rank]) for rank in plan.lanes]
+    assert layer_squares(reports, plan) == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_output_on_its_way_is_left_alone_when_it_is_worked_out_again():
+    case = make_case(DEEP, (4,), cuts=(3,), recompute=True)
+    stage = Stage(shares_of(Crew(0, case.plan, case.model, case.job))[0])
+    for layer in range(3):
+        stage.initialise(layer)
+    stage.begin(Now(2, 0))
+    stage.slot(0).acts[0][...] = case.features[:2]
+    stage.forward(0, Scratch())
+    sent = stage.slot(0).acts[-1].copy()
+    stage.slot(0).acts[-1].fill(np.nan)
+    stage.gradient_slot(0).grads[-1].fill(1)
+    stage.grad_input(0, Scratch())
+    assert np.isnan(stage.slot(0).acts[-1]).all()
+    assert np.array_equal(stage.gradient_slot(0).area.outputs[-1], sent)
 
 
 def test_an_error_names_the_stage_and_the_action_of_a_chunk():

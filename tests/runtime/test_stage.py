@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from mpipipe.enlist import only_evaluating
 from mpipipe.layers import Scratch, forward_only, layer_costs, leaves
 from mpipipe.layers.optimizers import RUN
-from mpipipe.plan.predict import Limits, stage_bytes, total_up
+from mpipipe.plan.memory import stage_bytes
+from mpipipe.plan.problem import StageChoice
+from mpipipe.plan.reckon import survey_ground
+from mpipipe.resources import Cluster, Host
 from mpipipe.runtime.crew import Crew, shares_of
 from mpipipe.runtime.orders import Order, Report, What, pack_order, report_array, unpack_order, unpack_report
 from mpipipe.runtime.parts import PART_FLOPS
@@ -32,9 +35,10 @@ def stages_of(case):
 
 def foretold(plan, costs, scratches=0):
     """What is foretold, with the scratch of so many workers."""
-    totals, limits = total_up(costs), Limits(plan.in_flight, plan.gradients_in_flight, plan.recompute)
-    scratch = (plan.threads - scratches) * totals.scratch_bytes[plan.first, plan.last]
-    return stage_bytes(totals, plan.first, plan.last, limits, plan.threads) - scratch
+    problem = survey_ground(costs, Cluster((Host(0, plan.host, "", 0, 0, plan.threads, 1.0, 1.0),)), 1, 1, {}).problem
+    choice = StageChoice(0, plan.first, plan.last, plan.recompute)
+    scratch = (plan.threads - scratches) * max(cost.scratch_bytes for cost in costs[plan.first : plan.last])
+    return stage_bytes(problem, choice, plan.in_flight, plan.gradients_in_flight) - scratch
 
 
 def unused(plan, costs):

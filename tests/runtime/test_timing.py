@@ -14,7 +14,7 @@ from mpipipe.layers.losses import MeanSquaredError
 from mpipipe.layers.model import Model
 from mpipipe.layers.types import Cost, Weightless, Work
 from mpipipe.runtime import timing
-from mpipipe.runtime.stage import PART_FLOPS
+from mpipipe.runtime.parts import PART_FLOPS
 from mpipipe.runtime.timing import Timing, swept_bytes, time_layers
 
 ROWS = 4
