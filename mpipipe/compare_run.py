@@ -12,7 +12,7 @@ from mpipipe.schedule.chrome import trace_json
 
 
 def show_timeline(run: str, step: int | None, svg: str | None, trace: str | None) -> int:
-    """Print predicted and measured times of a run's folder, and draw its last kept step, or `step`. Raises UserError."""
+    """Print a run's predicted and measured times, and draw its last kept step, or `step`. Raises UserError."""
     folder = existing_folder(run)
     timeline = read_timeline(folder.timeline)
     if step is not None and step not in timeline.steps:
@@ -25,10 +25,8 @@ def show_timeline(run: str, step: int | None, svg: str | None, trace: str | None
     show(f"drawn, step {drawn}: {path}")
     if trace:
         ranks = max(timeline.plan.lanes) + 1
-        spans = [
-            *trace_spans(foretold(timeline.plan), "predicted", ranks),
-            *trace_spans(measured(timeline, drawn), "measured"),
-        ]
+        plan, run_bars = foretold(timeline.plan), measured(timeline, drawn)
+        spans = [*trace_spans(run_bars, "measured"), *trace_spans(plan, "predicted", ranks)]
         write_text(Path(trace), trace_json(spans))
         show(f"written for ui.perfetto.dev: {trace}; ranks from {ranks} on are the plan's")
     return 0

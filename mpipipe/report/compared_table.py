@@ -26,7 +26,8 @@ def comparison_tables(found: Comparison) -> RenderableType:
         f"{step.ratio:.2f} (median of {plural(found.steps, 'step')}; updates and reports come after)"
     )
     idle = f"bubble: {bubble.predicted:.1%} predicted, {bubble.measured:.1%} measured"
-    return Group(stages, *([Text(""), links] if found.links else []), Text(last), Text(idle))
+    parts: list[RenderableType] = [stages, Text(""), links] if found.links else [stages]
+    return Group(*parts, Text(last), Text(idle))
 
 
 def _table(*names: str) -> Table:

@@ -67,7 +67,7 @@ def draw_timeline(timeline: Timeline, step: int) -> str:
     end_s = max(bar.end_s for _, bars in groups for bar in bars if bar.kind in COLOURS)
     scale = WIDTH / max(end_s, 1e-12)
     title = f"{plan.schedule}, {len(plan.stages)} stages on {len(plan.lanes)} ranks, {plan.micros} micro-batches"
-    parts, y = [text(LEFT, 20, title, 14), *_legend(plan)], TOP
+    parts, y = [text(LEFT, 20, title, 14), *_legend(plan)], float(TOP)
     for name, bars in groups:
         parts.append(text(8, y + 10, f"{name}: {human_seconds(_last(bars))}", 12))
         y += 18
@@ -92,9 +92,7 @@ def _rank(plan: Plan, rank: int, bars: Sequence[Bar], scale: float, y: float) ->
     for row in range(threads):
         parts.append(box(LEFT, y + row * ROW, WIDTH, ROW - 2, "#eeeeee", "waiting"))
     for bar in sorted((bar for bar in bars if bar.kind in COLOURS), key=lambda bar: bar.start_s):
-        row = min(
-            range(threads), key=lambda n: (ends[n] > bar.start_s + 1e-9, n if ends[n] <= bar.start_s else ends[n])
-        )
+        row = next((n for n in range(threads) if ends[n] <= bar.start_s), ends.index(min(ends)))
         ends[row] = bar.end_s
         parts += _task(plan, bar, scale, y + row * ROW)
     top = y + threads * ROW

@@ -5,7 +5,6 @@ time. One rank of a pair leads: each of its messages says whether it is the last
 """
 
 import os
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ Pair = tuple[int, int]
 SMALL_BYTES, LARGE_BYTES = 8, 1 << 20
 LEAST, MOST, ENOUGH_S = 2, 200, 0.02
 """A message is repeated, after one that does not count, for ENOUGH_S, but at least LEAST and at most MOST times."""
-SPIN_S = 2e-3
-"""So long a rank waits without sleep: a sleep is longer than the latency of most links."""
+SPIN_S = 3e-4
+"""So long a rank waits without sleep, as a sleep is longer than the latency of most links; but where two ranks share a
+core, the one that waits must sleep for the other to answer."""
 YIELD = getattr(os, "sched_yield", partial(time.sleep, 0))
 STALL_S = 60.0
 
@@ -54,11 +54,14 @@ class Line:
 
 
 def measure_link(line: Line, first: str, second: str) -> Link:
-    """What both ranks of a pair call; the link between their hosts as the one that leads has found it."""
-    small = statistics.median(_repeat(line, SMALL_BYTES, both=False)) / 2
-    there_and_back = statistics.median(_repeat(line, LARGE_BYTES, both=False)) / 2
-    at_once = statistics.median(_repeat(line, LARGE_BYTES, both=True))
-    return Link(first, second, small, _bandwidth(there_and_back, small), _bandwidth(at_once, small))
+    """What both ranks of a pair call; the link between their hosts as the one that leads has found it.
+
+    The quickest exchange counts: nothing carries a message faster than the link can, and a busy host only delays it.
+    """
+    small = min(_repeat(line, SMALL_BYTES, both=False)) / 2
+    one_way = min(_repeat(line, LARGE_BYTES, both=False)) / 2
+    at_once = min(_repeat(line, LARGE_BYTES, both=True))
+    return Link(first, second, small, _bandwidth(one_way, small), _bandwidth(at_once, small))
 
 
 def _bandwidth(seconds: float, latency_s: float) -> float:

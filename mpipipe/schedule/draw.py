@@ -91,8 +91,8 @@ def _cell(span: Span, stage: int, scale: float) -> list[str]:
     action, width = span.action, (span.end_s - span.start_s) * scale
     x, y, opacity = span.start_s * scale + LEFT, TOP + ROW * span.lane, 1 if not action.chunk else 0.6
     title = f"{action}: {span.start_s:.4g} to {span.end_s:.4g}, stage {stage}"
-    box = box(x, y, max(width - 1, 0.5), ROW - 4, COLOURS[action.kind], title, opacity)
-    return [box, text(x + 3, y + 15, str(action.micro), 10, "white")] if width > 14 else [box]
+    shape = box(x, y, max(width - 1, 0.5), ROW - 4, COLOURS[action.kind], title, opacity)
+    return [shape, text(x + 3, y + 15, str(action.micro), 10, "white")] if width > 14 else [shape]
 
 
 def _sizes(schedule: Schedule) -> str:
