@@ -20,7 +20,7 @@ from mpipipe.schedule import (
     Transfer,
     Wiring,
     lower,
-    peaks,
+    rooms_of,
     simulate,
     whole_graph,
     wire,
@@ -99,13 +99,9 @@ class Prices:
 
     def _gradients(self, made: Schedule, stages: Sequence[StageChoice]) -> tuple[int, ...]:
         """Slots between I and W: what the order needs, and one more than there are threads to keep them busy."""
-        held = {
-            stage: peaks(lane, chunk)[1]
-            for lane, mine in zip(made.lanes, made.placement, strict=True)
-            for chunk, stage in enumerate(mine)
-        }
         threads = [int(self.problem.threads[stage.host]) for stage in stages]
-        return tuple(max(1, held[s], usual_gradients(made.in_flight[s], threads[s])) for s in range(len(stages)))
+        rooms = zip(rooms_of(made), threads, strict=True)
+        return tuple(max(room.gradients, usual_gradients(room.in_flight, count)) for room, count in rooms)
 
     def _simulated(
         self,
