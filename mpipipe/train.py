@@ -190,7 +190,7 @@ def _leave(run: Run, steps: Steps) -> None:
         show(f"nothing is left to train: step {steps.position.step} of {run.total_steps} was reached before", run.quiet)
         return
     draw_loss(read_metrics(run.folder.metrics), run.folder.picture)
-    row, seconds, plan = steps.row, time.monotonic() - steps.began, run.brief.plan
+    row, seconds, plan = steps.row, time.monotonic() - steps.began, steps.conductor.plan
     loss, accuracy = steps.validated
     speed = steps.samples_done / steps.train_s if steps.train_s else None
     summary = Summary(
@@ -220,8 +220,8 @@ def _leave(run: Run, steps: Steps) -> None:
 
 def _memory(run: Run, steps: Steps) -> tuple[Memory, ...]:
     """What each rank took, of what was planned; rank 0 up to now, the others up to the last step."""
-    plan, member = run.brief.plan, steps.conductor.member
-    taken = dict(zip(plan.lanes, steps.peak_bytes, strict=True))
+    plan, member = steps.conductor.plan, steps.conductor.member
+    taken = dict(zip(plan.lanes, steps.peak_bytes, strict=False))
     taken[CONDUCTOR] = peak_since(member.start_bytes)
     planned = {rank: sum(plan.stages[stage].bytes for stage in plan.stages_of(rank)) for rank in plan.lanes}
     return tuple(Memory(rank, planned[rank], taken[rank]) for rank in plan.lanes)

@@ -88,6 +88,7 @@ class RunSettings:
     validate_every: int = 0
     stop_after: int = 0
     stall_s: float = 600.0
+    replan: bool = True
 
 
 @dataclass(frozen=True)

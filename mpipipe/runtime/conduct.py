@@ -14,11 +14,13 @@ import numpy as np
 from mpipipe.checkpoint import pieces
 from mpipipe.errors import NonFiniteError
 from mpipipe.layers import Array
+from mpipipe.plan import Plan
 from mpipipe.runtime.collect import Collector, PieceWriter
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.inbox import Interruption
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Tag, wait_all
+from mpipipe.runtime.move import move, plan_bytes, send_plan
 from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, report_array, unpack_report
 from mpipipe.runtime.result import StepResult, last_report, layer_squares, sum_up
 from mpipipe.runtime.source import Feed
@@ -37,23 +39,36 @@ class Conductor:
     """See the module. Orders go to all ranks; reports come from those with stages, in the order of `Plan.lanes`."""
 
     def __init__(self, member: Member) -> None:
-        self.member, self.transport, self.crew = member, member.transport, member.crew
-        self.others = [rank for rank in range(self.crew.plan.ranks) if rank != CONDUCTOR]
-        self.plan = self.crew.plan
-        self.arrays = [
-            report_array(sum(self.plan.stages[stage].last - self.plan.stages[stage].first for stage in held))
-            for held in self.plan.placement
-        ]
-        self.last = self.plan.lanes.index(self.crew.last_rank)
+        self.member, self.transport = member, member.transport
+        self.others = [rank for rank in range(member.crew.plan.ranks) if rank != CONDUCTOR]
+        self._take_over()
         self.expected: list[Any] = []
         self.last_report: Any = None
         self.collector: Collector | None = None
         self.all_in = False
         self.saved: list[Path] = []
         self.pieces = pieces(self.crew.model, self.crew.job.train.optimizer)
-        self.listener = Listener(self.transport, self.plan.lanes)
         self.clocks: dict[int, tuple[float, float]] = {}
         member.idle = self._look_around
+
+    def _take_over(self) -> None:
+        """Know the member's plan, now that it has another."""
+        self.crew = self.member.crew
+        self.plan = self.crew.plan
+        self.listener = Listener(self.transport, self.plan.lanes)
+        self.arrays = [
+            report_array(sum(self.plan.stages[stage].last - self.plan.stages[stage].first for stage in held))
+            for held in self.plan.placement
+        ]
+        self.last = self.plan.lanes.index(self.crew.last_rank)
+
+    def move(self, plan: Plan) -> None:
+        """Let all ranks work by another plan from the next step on; a checkpoint under way is finished first."""
+        self.finish_save()
+        self.order(Order(What.MOVE, number=plan_bytes(plan)))
+        send_plan(self.member, plan, self.others)
+        move(self.member, plan)
+        self._take_over()
 
     # ---- batches ------------------------------------------------------------------------------------------------
 

@@ -40,18 +40,27 @@ class Member:
     def __init__(
         self, crew: Crew, transport: Transport, work: WorkQueue, stages: tuple[Stage, ...], source: Source | None
     ) -> None:
-        self.crew, self.transport, self.work, self.stages, self.source = crew, transport, work, stages, source
-        self.programs = Programs(crew, transport, stages, source)
-        self.report = report_array(sum(len(stage.layers) for stage in stages))
+        self.transport, self.work, self.source = transport, work, source
+        self.adopt(crew, stages)
         self.norm = np.array([0.0, 1.0])
         self.generating: tuple[Generating, ...] = ()
         self.saving: list[Any] = []
         self.busy_before, self.pause_s, self.compute_s = 0.0, 0.0, 0.0
-        self.teller = Teller(transport, CONDUCTOR)
         self.start_bytes = 0
         self.pace_at: Callable[[int], float] = lambda step: 1.0  # that of the work queue; steps are counted from 1
         self.inbox = None if crew.rank == CONDUCTOR else Inbox(transport, CONDUCTOR)
         self.idle: Callable[[], None] = self.inbox.look if self.inbox else _nothing
+
+    def adopt(self, crew: Crew, stages: tuple[Stage, ...]) -> None:
+        """Work by the crew's plan from now on, with these stages."""
+        self.crew, self.stages = crew, stages
+        self.programs = Programs(crew, self.transport, stages, self.source)
+        self.report = report_array(sum(len(stage.layers) for stage in stages))
+        self.teller = Teller(self.transport, CONDUCTOR)
+        if stages and self.work.threads != crew.threads:
+            self.work.close()
+            self.work = WorkQueue(crew.threads)
+            self.busy_before = 0.0
 
     def stage_with(self, layer: int) -> Stage:
         """The one of this rank's stages that holds a layer."""

@@ -2,6 +2,7 @@
 
 from mpipipe.runtime.inbox import Overruled
 from mpipipe.runtime.member import Member
+from mpipipe.runtime.move import move, receive_plan
 from mpipipe.runtime.orders import What
 
 
@@ -10,7 +11,10 @@ def serve(member: Member) -> int:
     order = member.next_order()
     while True:
         try:
-            member.obey(order)
+            if order.what == What.MOVE:
+                move(member, receive_plan(member, order.number))
+            else:
+                member.obey(order)
         except Overruled as overruled:
             order = overruled.order
             continue
