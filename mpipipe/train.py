@@ -17,9 +17,9 @@ from mpipipe.enlist import Brief, enlist
 from mpipipe.errors import InterruptedRunError, UserError
 from mpipipe.fit import check_inputs, check_micro_batches, check_targets, looks_ahead
 from mpipipe.job import job_to_text
-from mpipipe.layers import build_model, layer_costs
+from mpipipe.layers import build_model
 from mpipipe.measure import measure
-from mpipipe.plan import make_plan
+from mpipipe.planning import plan_job
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import (
     Memory,
@@ -53,12 +53,12 @@ from mpipipe.start import (
     Samples,
     Start,
     check_position,
-    conductor_bytes,
     find_start,
     fit_batch,
     open_folder,
     open_samples,
     start_position,
+    with_micro_batch,
 )
 from mpipipe.steps import Run, Steps
 from mpipipe.survey import agree_to_pretend, pretence_notices, survey, versions_notices, wishes, with_kernel
@@ -135,7 +135,8 @@ class Lead:
             check_position(start_position(self.stored), samples, job.data.path)
         job = fit_batch(job, samples)
         count = samples.data.train.count
-        for notice in (*check_micro_batches(model, job.train, count), *looks_ahead(model, samples.data)):
+        notices = check_micro_batches(model, job.train, count) if job.train.micro_batch else []
+        for notice in (*notices, *looks_ahead(model, samples.data)):
             warn(notice, quiet)
         subject = Subject(cluster, job, model)
         self.subject = subject if self.request.pretend else recall(subject, quiet)
@@ -144,8 +145,11 @@ class Lead:
     def make_brief(self, subject: Subject | None) -> object:
         """Plan for what was measured; the brief for all ranks as plain data."""
         assert subject is not None
-        self.subject, job, model, quiet = subject, subject.job, subject.model, self.request.quiet
-        plan = make_plan(layer_costs(model, job.train), subject.cluster, job, conductor_bytes(model, job.train))
+        assert self.start is not None
+        self.subject, model, quiet = subject, subject.model, self.request.quiet
+        job, plan = plan_job(subject)
+        if not subject.job.train.micro_batch:
+            self.start = with_micro_batch(self.start, plan.micro_batch)
         show(plan_table(plan), quiet)
         for line in plan_text(plan):
             show(line, quiet)

@@ -1,8 +1,8 @@
 """Moving layers between ranks, between two steps: a new plan takes the place of the one at hand.
 
 Weights and the optimizer's state go from each layer's old rank to its new one; what stays is kept where it is. Slots
-and gradients, which hold nothing between two steps, are let go first, so that a rank never has more than its old and its
-new layers at once, and the slots of one plan. No bit of the result depends on the plan, so none changes.
+and gradients, which hold nothing between two steps, are let go first, so that a rank never has more than its old and
+its new layers at once, and the slots of one plan. No bit of the result depends on the plan, so none changes.
 """
 
 import json

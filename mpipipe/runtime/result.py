@@ -11,8 +11,8 @@ from mpipipe.runtime.orders import Report
 class StepResult:
     """One batch, summed up: mean loss and accuracy over the targets that count, the gradients' global norm before
     clipping, seconds by rank 0's clock, busy fraction of each rank's workers, the bubble, the longest pause for a
-    checkpoint; bytes of memory that each rank with stages (`Plan.lanes`) has taken at the most since they were made; the worker seconds of each rank
-    for F, I and W."""
+    checkpoint; bytes of memory that each rank with stages (`Plan.lanes`) has taken at the most since they were made;
+    the worker seconds of each rank for F, I and W."""
 
     loss: float
     accuracy: float
