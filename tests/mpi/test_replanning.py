@@ -15,7 +15,7 @@ JOB = """
 [model]
 layers = [
     { kind = "linear", outputs = 12 },
-    { kind = "sleep", repeat = 18, forward_s = 0.0002, input_s = 0.0002, weight_s = 0.0002 },
+    { kind = "sleep", repeat = 18, forward_s = 0.00012, input_s = 0.00012, weight_s = 0.00012 },
     { kind = "linear", outputs = 10 },
 ]
 [data]
@@ -44,7 +44,7 @@ def trained(tmp_path, name, hosts, *settings):
     sets = [word for one in settings for word in ("--set", one)]
     ended = run(3, "train", str(job), "--pretend", str(file), "--out", str(tmp_path / name), *sets)
     assert ended.status == 0, ended.err
-    return tmp_path / name, ended.out
+    return tmp_path / name, ended.out + ended.err
 
 
 def seconds(folder):
