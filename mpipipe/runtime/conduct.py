@@ -17,7 +17,7 @@ from mpipipe.layers import Array
 from mpipipe.plan import Plan
 from mpipipe.runtime.collect import Collector, PieceWriter
 from mpipipe.runtime.crew import CONDUCTOR
-from mpipipe.runtime.inbox import Interruption
+from mpipipe.runtime.diverged import DivergedError, check_gradients, loss_error
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Tag, wait_all
 from mpipipe.runtime.move import move, plan_bytes, send_plan
@@ -25,14 +25,6 @@ from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, 
 from mpipipe.runtime.result import StepResult, last_report, layer_squares, sum_up
 from mpipipe.runtime.source import Feed
 from mpipipe.runtime.trace import Listener
-
-
-class DivergedError(Interruption):
-    """A stage reported that the loss of a micro-batch is not finite."""
-
-    def __init__(self, micro: int) -> None:
-        super().__init__(f"micro-batch {micro}")
-        self.micro = micro
 
 
 class Conductor:
@@ -154,12 +146,7 @@ class Conductor:
     def _norm(self, reports: list[Report], step: int) -> float:
         """Square sums added in layer order, whatever the cut. Raises NonFiniteError naming the layer."""
         squares = layer_squares(reports, self.plan)
-        for layer in reversed(range(len(squares))):
-            if not math.isfinite(squares[layer]):
-                name = self.crew.model.names[layer]
-                raise NonFiniteError(
-                    f"step {step + 1}: the gradient of layer {name} is not finite (the loss still was); {ADVICE}"
-                )
+        check_gradients(squares, self.crew.model.names, step)
         return math.sqrt(math.fsum(squares))
 
     def _counted(self) -> int:
@@ -203,9 +190,7 @@ class Conductor:
         self.member.diagnose(micro)
         wait_all(self.transport, requests, self.member.patience("waiting for diagnoses"))
         bad = [int(array[0]) - 1 for array in self.arrays if array[0] > 0]
-        names = self.crew.model.names
-        where = f"layer {names[min(bad)]} is the first whose output is not" if bad else "every layer's output is"
-        return NonFiniteError(f"step {step + 1}, micro-batch {micro}: the loss is not finite; {where}; {ADVICE}")
+        return loss_error(step, micro, bad, self.crew.model.names)
 
     def _look_around(self) -> None:
         self._pump()
@@ -252,6 +237,3 @@ class Conductor:
     def _pump(self) -> None:
         if self.collector is not None and not self.all_in:
             self.all_in = self.collector.pump()
-
-
-ADVICE = "a smaller train.learning_rate, train.clip_norm or train.warmup_steps may help"
