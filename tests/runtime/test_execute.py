@@ -62,7 +62,9 @@ def program(needs, task, message=None):
     messages = [message(i) if message else None for i in range(len(needs))]
     tasks = [None if messages[i] else partial(task, i) for i in range(len(needs))]
     actions = tuple(Action(Kind.F, i) for i in range(len(needs)))
-    return Program(actions, tuple(map(len, needs)), tuple(map(tuple, users)), tuple(tasks), tuple(messages))
+    computes, times = np.array([float(task is not None) for task in tasks]), np.zeros((2, len(needs)))
+    counts, parts = tuple(map(len, needs)), (0,) * len(needs)
+    return Program(actions, parts, counts, tuple(map(tuple, users)), tuple(tasks), tuple(messages), computes, times)
 
 
 def run(made, threads=1, idle=lambda: None, stall_s=20.0, transport=None):
