@@ -37,10 +37,10 @@ def hosts_table(cluster: Cluster, width: int | None = None) -> RenderableType:
 def plan_table(plan: Plan, width: int | None = None) -> Table:
     """Every stage in pipeline order. Layers count from 0; times are those of one full micro-batch on one thread.
 
-    A message is that to the next stage, or back. An `r` stands where a stage recomputes.
+    What is sent goes to the next stage, or back. An `r` stands where a stage recomputes.
     """
     groups: list[Keys] = [("stage",), ("rank",), ("host",), ("layers", "names"), ("threads", "in flight")]
-    groups += [("ms forward", "backward"), ("ms message",), ("memory", "of")]
+    groups += [("ms forward", "ms back"), ("ms send",), ("memory", "of")]
     rows = [_stage_cells(plan, index, stage) for index, stage in enumerate(plan.stages)]
     return _table(_columns(groups, width), rows)
 
@@ -90,8 +90,8 @@ def _stage_cells(plan: Plan, index: int, stage: StagePlan) -> dict[str, str]:
         "threads": str(stage.threads),
         "in flight": f"{stage.in_flight}{' r' if stage.recompute else ''}",
         "ms forward": figures(stage.forward_s * 1e3),
-        "backward": figures((stage.input_s + stage.weight_s) * 1e3),
-        "ms message": figures((stage.latency_s + stage.wire_s) * 1e3) if index + 1 < len(plan.stages) else "",
+        "ms back": figures((stage.input_s + stage.weight_s) * 1e3),
+        "ms send": figures((stage.latency_s + stage.wire_s) * 1e3) if index + 1 < len(plan.stages) else "",
         "memory": human_bytes(stage.bytes),
         "of": human_bytes(stage.available_bytes),
     }
