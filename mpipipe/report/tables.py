@@ -37,10 +37,10 @@ def hosts_table(cluster: Cluster, width: int | None = None) -> RenderableType:
 def plan_table(plan: Plan, width: int | None = None) -> Table:
     """Every stage in pipeline order. Layers count from 0; times are those of one full micro-batch on one thread.
 
-    A message is that to the next stage, or back. An `r` stands where a stage recomputes.
+    What is sent goes to the next stage, or back. An `r` stands where a stage recomputes.
     """
     groups: list[Keys] = [("stage",), ("rank",), ("host",), ("layers", "names"), ("threads", "in flight")]
-    groups += [("ms forward", "backward"), ("ms message",), ("memory", "of")]
+    groups += [("ms forward", "ms back"), ("ms send",), ("memory", "of")]
     rows = [_stage_cells(plan, index, stage) for index, stage in enumerate(plan.stages)]
     return _table(_columns(groups, width), rows)
 
@@ -90,8 +90,8 @@ def _stage_cells(plan: Plan, index: int, stage: StagePlan) -> dict[str, str]:
         "threads": str(stage.threads),
         "in flight": f"{stage.in_flight}{' r' if stage.recompute else ''}",
         "ms forward": figures(stage.forward_s * 1e3),
-        "backward": figures((stage.input_s + stage.weight_s) * 1e3),
-        "ms message": figures((stage.latency_s + stage.wire_s) * 1e3) if index + 1 < len(plan.stages) else "",
+        "ms back": figures((stage.input_s + stage.weight_s) * 1e3),
+        "ms send": figures((stage.latency_s + stage.wire_s) * 1e3) if index + 1 < len(plan.stages) else "",
         "memory": human_bytes(stage.bytes),
         "of": human_bytes(stage.available_bytes),
     }
@@ -104,14 +104,15 @@ def _columns(groups: list[Keys], width: int | None) -> list[Keys]:
 
 
 def _table(columns: Sequence[Keys], rows: Sequence[Mapping[str, str]]) -> Table:
-    # A column shows its keys one below the other. What is long folds and loses nothing; the rest keeps its line, and
-    # rich narrows the folding columns for it.
+    # A column shows its keys one below the other, and the words of a lone one. What is long folds and loses nothing; the
+    # rest keeps its line, and rich narrows the folding columns for it.
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for keys in columns:
         lines = [line for row in rows for key in keys for line in row[key].split("\n")]
         short = not FOLDED.intersection(keys) and max(map(len, lines), default=0) <= LONG
         justify: Literal["left", "right"] = "left" if LEFT.intersection(keys) else "right"
-        table.add_column("\n".join(keys), justify=justify, no_wrap=short, overflow="fold")
+        heading = "\n".join(keys if len(keys) > 1 else keys[0].split())
+        table.add_column(heading, justify=justify, no_wrap=short, overflow="fold")
     for row in rows:
         table.add_row(*("\n".join(row[key] for key in keys) for keys in columns))
     return table

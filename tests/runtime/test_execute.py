@@ -45,12 +45,12 @@ class Counted(WorkQueue):
     def take(self, wait_s):
         before = self.busy_s
         try:
-            key = super().take(wait_s)
+            done = super().take(wait_s)
         except TaskError:
             self.inside -= 1
             raise
-        self.inside -= key is not None or self.busy_s != before
-        return key
+        self.inside -= done is not None or self.busy_s != before
+        return done
 
 
 def program(needs, task, message=None):
@@ -62,9 +62,10 @@ def program(needs, task, message=None):
     messages = [message(i) if message else None for i in range(len(needs))]
     tasks = [None if messages[i] else partial(task, i) for i in range(len(needs))]
     actions = tuple(Action(Kind.F, i) for i in range(len(needs)))
-    computes, times = np.array([float(task is not None) for task in tasks]), np.zeros((2, len(needs)))
-    counts, parts = tuple(map(len, needs)), (0,) * len(needs)
-    return Program(actions, parts, counts, tuple(map(tuple, users)), tuple(tasks), tuple(messages), computes, times)
+    counts, computes = tuple(map(len, needs)), np.array([float(task is not None) for task in tasks])
+    times, parts = np.zeros((2, len(needs))), (0,) * len(needs)
+    users = tuple(map(tuple, users))
+    return Program(actions, parts, counts, users, tuple(tasks), tuple(messages), computes, times)
 
 
 def run(made, threads=1, idle=lambda: None, stall_s=20.0, transport=None):
