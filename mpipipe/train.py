@@ -40,6 +40,7 @@ from mpipipe.report import (
     write_json,
     write_text,
 )
+from mpipipe.report.compared_table import bubble_lines
 from mpipipe.resources import Cluster, peak_since
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR
@@ -245,4 +246,4 @@ def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
     lines.append(memory_text(summary.memory))
     if summary.stopped != "finished":
         lines.append(f"stopped before the end; go on with: python -m mpipipe train --resume --out {run.folder.path}")
-    return [*lines, f"results are in {run.folder.path}"]
+    return [*lines, *bubble_lines(run.folder), f"results are in {run.folder.path}"]

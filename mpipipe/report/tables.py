@@ -42,7 +42,11 @@ def plan_table(plan: Plan, width: int | None = None) -> Table:
     groups: list[Keys] = [("stage",), ("rank",), ("host",), ("layers", "names"), ("threads", "in flight")]
     groups += [("ms forward", "ms back"), ("ms send",), ("memory", "of")]
     rows = [_stage_cells(plan, index, stage) for index, stage in enumerate(plan.stages)]
-    return _table(_columns(groups, width), rows)
+    table = _table(_columns(groups, width), rows)
+    for column in table.columns:
+        if column.header in ("in flight", "ms forward", "ms back", "ms send"):  # wider than what stands below
+            column.header = column.header.replace(" ", "\n")
+    return table
 
 
 def plan_text(plan: Plan) -> list[str]:
@@ -104,15 +108,14 @@ def _columns(groups: list[Keys], width: int | None) -> list[Keys]:
 
 
 def _table(columns: Sequence[Keys], rows: Sequence[Mapping[str, str]]) -> Table:
-    # A column shows its keys one below the other, and the words of a lone one. What is long folds and loses nothing; the
-    # rest keeps its line, and rich narrows the folding columns for it.
+    # A column shows its keys one below the other. What is long folds and loses nothing; the rest keeps its line, and
+    # rich narrows the folding columns for it.
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for keys in columns:
         lines = [line for row in rows for key in keys for line in row[key].split("\n")]
         short = not FOLDED.intersection(keys) and max(map(len, lines), default=0) <= LONG
         justify: Literal["left", "right"] = "left" if LEFT.intersection(keys) else "right"
-        heading = "\n".join(keys if len(keys) > 1 else keys[0].split())
-        table.add_column(heading, justify=justify, no_wrap=short, overflow="fold")
+        table.add_column("\n".join(keys), justify=justify, no_wrap=short, overflow="fold")
     for row in rows:
         table.add_row(*("\n".join(row[key] for key in keys) for keys in columns))
     return table

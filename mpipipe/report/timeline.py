@@ -2,7 +2,7 @@
 
 A file `timeline.npz` holds, for each kept step and rank, an array (nodes, 6): number of the kind, micro-batch, chunk,
 part, began, ended; seconds from the first action of that step, by rank 0's clock. And how far off each other rank's
-clock may be, and the plan.
+clock may be, and the plan. What a plan foretells has the same form, so that both are looked at by the same functions.
 """
 
 import io
@@ -16,6 +16,7 @@ import numpy as np
 
 from mpipipe.errors import UserError
 from mpipipe.layers import Array
+from mpipipe.plan.simulated import simulate_plan
 from mpipipe.plan.types import Plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report.replace import replacing
@@ -23,6 +24,8 @@ from mpipipe.schedule import Kind
 
 KINDS = tuple(Kind)
 KIND, MICRO, CHUNK, PART, BEGAN, ENDED = range(6)
+Rows = dict[int, Array]
+"""One step: by rank."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Timeline:
 
     plan: Plan
     unsure_s: dict[int, float]
-    steps: dict[int, dict[int, Array]]
+    steps: dict[int, Rows]
 
 
 def make_timeline(
@@ -48,6 +51,17 @@ def make_timeline(
             array[:, BEGAN:] -= start
         steps[step] = rows
     return Timeline(plan, {rank: unsure for rank, (_, unsure) in clocks.items()}, steps)
+
+
+def foretold(plan: Plan) -> Rows:
+    """The step that a plan foretells."""
+    found: dict[int, list[tuple[float, ...]]] = {rank: [] for rank in plan.lanes}
+    for span in simulate_plan(plan).spans:
+        if span.lane < len(plan.lanes):
+            action = span.action
+            place = float(KINDS.index(action.kind)), action.micro, action.chunk, span.part
+            found[plan.lanes[span.lane]].append((*place, span.start_s, span.end_s))
+    return {rank: np.array(rows).reshape(-1, 6) for rank, rows in found.items()}
 
 
 def write_timeline(timeline: Timeline, path: Path) -> None:
@@ -70,7 +84,7 @@ def read_timeline(path: Path) -> Timeline:
             head = json.loads(str(file["head"]))
             plan = from_plain(Plan, head["plan"], "plan")
             unsure = {int(rank): float(one) for rank, one in head["unsure_s"].items()}
-            steps: dict[int, dict[int, Array]] = {}
+            steps: dict[int, Rows] = {}
             for name in file.files:
                 if name != "head":
                     step, rank = map(int, name.split("/"))
