@@ -20,7 +20,7 @@ from mpipipe.layers import Array
 from mpipipe.plan.closed import ALL
 from mpipipe.plan.kinds import Kinds, Level
 from mpipipe.plan.memory import most_table
-from mpipipe.plan.problem import Problem, StageChoice, Stages
+from mpipipe.plan.problem import RECOMPUTE, Problem, StageChoice, Stages
 
 INF = np.inf
 
@@ -51,14 +51,13 @@ class Tables:
 
 def tabulate(problem: Problem, kinds: Kinds, family: str, recompute: str) -> Tables:
     """For hosts grouped to `kinds`; `recompute` is a job's plan.recompute."""
-    ways = {"auto": (False, True), "always": (True,), "never": (False,)}[recompute]
     modes = []
     for kind in kinds:
         host = kind[0]
         threads = float(problem.threads[host])
         forward, back, weight = problem.forward_s[host], problem.input_s[host], problem.weight_s[host]
         each = []
-        for again in ways:
+        for again in RECOMPUTE[recompute]:
             most = most_table(problem, host, again)
             most = np.where(most == problem.micros, most, 0) if family == ALL else most
             way = forward * (1 + again) + back + weight / threads

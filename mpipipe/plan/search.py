@@ -100,6 +100,8 @@ def _descend(
         tried += 1
         if np.isfinite(meet(guess)[0]):
             break
+    else:
+        return
     while queue and tried < MOST_BOUNDS:
         promise, low, high, way = heapq.heappop(queue)
         if promise >= top() * (1 - near):
@@ -135,6 +137,6 @@ def _between(low: float, high: float, way: float, rest: int, top: float) -> floa
 
 def _total(tables: Tables) -> float:
     """No period, and no round trip, is longer."""
-    slowest = max(float(mode.way[-1]) for modes in tables.modes for mode in modes)
+    slowest = float(np.max([np.diff(mode.way) for modes in tables.modes for mode in modes], axis=0).sum())
     tolls = 2 * float((tables.latency + tables.wire).max(axis=(0, 1)).sum())
     return (slowest + tolls) * (1 + 1e-9)
