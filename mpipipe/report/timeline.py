@@ -7,7 +7,6 @@ clock may be, and the plan. What a plan foretells has the same form, so that bot
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,17 +87,23 @@ def read_timeline(path: Path) -> Timeline:
             for name in file.files:
                 if name != "head":
                     step, rank = map(int, name.split("/"))
-                    steps.setdefault(step, {})[rank] = _checked(file[name])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, UserError) as reason:
+                    steps.setdefault(step, {})[rank] = _checked(file[name], plan, rank)
+            if any(rows.keys() != set(plan.lanes) for rows in steps.values()):
+                raise ValueError("a rank is missing")
+    except Exception as reason:  # zipfile and numpy raise whatever comes to them of bytes that are not theirs
         raise UserError(str(path), f"damaged ({reason})", "a timeline that train wrote") from reason
     if not steps:
         raise UserError(str(path), "holds no step", "a run that got through a full batch", remedy)
     return Timeline(plan, unsure, dict(sorted(steps.items())))
 
 
-def _checked(rows: Array) -> Array:
-    if rows.ndim != 2 or rows.shape[1] != 6 or not np.isfinite(rows).all():
-        raise ValueError(f"rows of shape {rows.shape}")
-    if len(rows) and not 0 <= rows[:, KIND].min() <= rows[:, KIND].max() < len(KINDS):
-        raise ValueError("an unknown kind of action")
+def _checked(rows: Array, plan: Plan, rank: int) -> Array:
+    if rank not in plan.lanes:
+        raise ValueError(f"rank {rank} has no stage")
+    if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != 6 or not np.isfinite(rows).all():
+        raise ValueError(f"rows of shape {rows.shape}, {rows.dtype}")
+    limits = np.array([len(KINDS), plan.micros, len(plan.stages_of(rank))])
+    places = rows[:, [KIND, MICRO, CHUNK]]
+    if (places != np.floor(places)).any() or (places < 0).any() or (places >= limits).any():
+        raise ValueError("an action that no plan has")
     return rows
