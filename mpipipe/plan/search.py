@@ -36,7 +36,7 @@ def best(
     problem: Problem, family: str, counts: Sequence[int], recompute: str = "auto", near: float = 0.0
 ) -> Choice | None:
     """The best choice with any of these numbers of hosts, each used once; None where nothing fits. A search that needs
-    only come `near`, as a fraction, is quicker."""
+    only come `near`, as a fraction, is quicker; near 1 is whatever fits."""
     found = front(problem, family, counts, recompute, near=near)
     return found[0] if found else None
 
@@ -96,7 +96,7 @@ def _descend(
 
     tried = 0
     queue: list[tuple[float, float, float, float]] = [(shortest + rest * floor, floor, ceiling, shortest)]
-    for guess in _first_guesses(floor, ceiling):
+    for guess in _first_guesses(floor, ceiling) if near < 1 else [ceiling]:
         tried += 1
         if np.isfinite(meet(guess)[0]):
             break
