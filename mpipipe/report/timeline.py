@@ -8,7 +8,8 @@ clock may be, and the plan.
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,11 @@ from mpipipe.schedule import Kind
 
 KINDS = tuple(Kind)
 KIND, MICRO, CHUNK, PART, BEGAN, ENDED = range(6)
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    UserError,
+)  # fmt: skip
+"""What reading a damaged file may raise."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +40,37 @@ class Timeline:
     steps: dict[int, dict[int, Array]]
 
 
-def make_timeline(
-    plan: Plan, clocks: Mapping[int, tuple[float, float]], records: Mapping[int, Mapping[int, Array]]
-) -> Timeline:
-    """Of records by each rank's own clock; `clocks` are what to take from them, and how far off that may be."""
+@dataclass(frozen=True)
+class Clocks:
+    """All clocks compared once, at `at_s` by rank 0's: by rank, seconds that its clock is `ahead` of rank 0's, and how
+    far off that may be."""
+
+    at_s: float
+    ahead: dict[int, tuple[float, float]]
+
+
+def make_timeline(plan: Plan, clocks: Sequence[Clocks], records: Mapping[int, Mapping[int, Array]]) -> Timeline:
+    """Of records by each rank's own clock. Between two comparisons of clocks, they are taken to drift evenly."""
     steps = {}
     for step, by_rank in records.items():
         rows = {rank: array.copy() for rank, array in by_rank.items()}
         for rank, array in rows.items():
-            array[:, BEGAN:] -= clocks.get(rank, (0.0, 0.0))[0]
+            array[:, BEGAN:] -= _ahead_s(clocks, rank, float(array[:, BEGAN].min()))
         start = min(float(array[:, BEGAN].min()) for array in rows.values())
         for array in rows.values():
             array[:, BEGAN:] -= start
         steps[step] = rows
-    return Timeline(plan, {rank: unsure for rank, (_, unsure) in clocks.items()}, steps)
+    unsure = [(rank, unsure_s) for one in clocks for rank, (_, unsure_s) in one.ahead.items()]
+    return Timeline(plan, dict(sorted(unsure)), steps)
+
+
+def _ahead_s(clocks: Sequence[Clocks], rank: int, at_s: float) -> float:
+    """Seconds that a rank's clock is ahead when it shows `at_s`."""
+    known = [(one.at_s, one.ahead[rank][0]) for one in clocks if rank in one.ahead]
+    if not known:
+        return 0.0
+    compared_at, ahead = zip(*known, strict=True)
+    return float(np.interp(at_s - ahead[0], compared_at, ahead))
 
 
 def write_timeline(timeline: Timeline, path: Path) -> None:
@@ -75,11 +98,19 @@ def read_timeline(path: Path) -> Timeline:
                 if name != "head":
                     step, rank = map(int, name.split("/"))
                     steps.setdefault(step, {})[rank] = _checked(file[name])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, UserError) as reason:
+            _check_whole(plan, steps)
+    except DAMAGE as reason:
         raise UserError(str(path), f"damaged ({reason})", "a timeline that train wrote") from reason
     if not steps:
         raise UserError(str(path), "holds no step", "a run that got through a full batch", remedy)
     return Timeline(plan, unsure, dict(sorted(steps.items())))
+
+
+def _check_whole(plan: Plan, steps: Mapping[int, Mapping[int, Array]]) -> None:
+    for step, rows in steps.items():
+        missing = set(plan.lanes) - set(rows)
+        if missing:
+            raise ValueError(f"rank {min(missing)} is missing in step {step}")
 
 
 def _checked(rows: Array) -> Array:
