@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from mpipipe.calibration import Subject, recall, remember
@@ -46,7 +46,6 @@ from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.signals import Signals
-from mpipipe.runtime.trace import answer_clock, ask_clocks
 from mpipipe.runtime.weights import hand_out
 from mpipipe.runtime.world import World
 from mpipipe.start import (
@@ -79,11 +78,10 @@ def train(world: World, request: Request, signals: Signals) -> int:
         world.share(lead.open_folder)
         hand_out(member, lead.stored.read if lead.stored else None)
         if lead.run is None:
-            answer_clock(member.transport, CONDUCTOR, member.patience("telling the time"))
             return serve(member)
         conductor = Conductor(member)
-        conductor.clocks = ask_clocks(member.transport, conductor.others, member.patience("asking the time"))
         try:
+            conductor.compare_clocks()
             status = _conduct(lead.run, conductor, signals)
         except UserError as error:
             world.told = True
@@ -184,6 +182,8 @@ def _conduct(run: Run, conductor: Conductor, signals: Signals) -> int:
 
 def _interrupted(run: Run, steps: Steps) -> str:
     steps.conductor.abandon_save()
+    with suppress(UserError):
+        steps.write_timeline()
     every = list_checkpoints(run.folder.checkpoints)
     kept = f"the newest checkpoint is {every[-1]}" if every else "no checkpoint had been written"
     return f"interrupted after step {steps.position.step}; {kept}"

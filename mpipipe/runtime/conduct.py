@@ -15,6 +15,7 @@ from mpipipe.checkpoint import pieces
 from mpipipe.errors import NonFiniteError
 from mpipipe.layers import Array
 from mpipipe.plan import Plan
+from mpipipe.report.timeline import Clocks
 from mpipipe.runtime.collect import Collector, PieceWriter
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.diverged import DivergedError, check_gradients, loss_error
@@ -24,7 +25,7 @@ from mpipipe.runtime.move import move, plan_bytes, send_plan
 from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, report_array, unpack_report
 from mpipipe.runtime.result import StepResult, last_report, layer_squares, sum_up
 from mpipipe.runtime.source import Feed
-from mpipipe.runtime.trace import Listener
+from mpipipe.runtime.trace import MOST_CLOCKS, Listener, ask_clocks
 
 
 class Conductor:
@@ -40,7 +41,7 @@ class Conductor:
         self.all_in = False
         self.saved: list[Path] = []
         self.pieces = pieces(self.crew.model, self.crew.job.train.optimizer)
-        self.clocks: dict[int, tuple[float, float]] = {}
+        self.clocks: list[Clocks] = []
         member.idle = self._look_around
 
     def _take_over(self) -> None:
@@ -61,6 +62,14 @@ class Conductor:
         send_plan(self.member, plan, self.others)
         move(self.member, plan)
         self._take_over()
+
+    def compare_clocks(self) -> None:
+        """Ask every rank for the time, between two steps. Twice or more, and what clocks drift is known too."""
+        self.order(Order(What.CLOCK))
+        ahead = ask_clocks(self.transport, self.others, self.member.patience("asking the time"))
+        if len(self.clocks) == MOST_CLOCKS:
+            del self.clocks[1::2]
+        self.clocks.append(Clocks(time.perf_counter(), ahead))
 
     # ---- batches ------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import numpy as np
 from mpipipe.layers import Array
 from mpipipe.runtime.messages import Patience, Transport
 from mpipipe.runtime.workqueue import Task, WorkQueue
-from mpipipe.schedule import Action, Graph, Node
+from mpipipe.schedule import Action, Graph, Kind, Node
 
 AHEAD = 1
 """Tasks in the queue beyond those that workers are at, so that no worker falls asleep between two tasks."""
@@ -27,7 +27,8 @@ class Program:
     """Nodes of all lanes of a rank. Exactly one of `tasks[i]` and `messages[i]` is there.
 
     `times` (2, nodes) says of the last run when each node began and ended, by time.perf_counter: a task when a worker
-    took it and was through, a message when it was begun and when it was seen to have ended. `computes` is 1 for tasks.
+    took it and was through, a message when it was begun and when it was seen to have ended. `computes` is 1 for F, I
+    and W, which are the stages' own work, and 0 for all else.
     """
 
     actions: tuple[Action, ...]
@@ -60,7 +61,7 @@ def make_program(
             messages.append(None if node.computes else message_of(node))
             actions.append(node.action)
             parts.append(node.part)
-    computes, times = np.array([float(task is not None) for task in tasks]), np.zeros((2, len(actions)))
+    computes = np.array([float(action.kind in (Kind.F, Kind.I, Kind.W)) for action in actions])
     return Program(
         tuple(actions),
         tuple(parts),
@@ -69,7 +70,7 @@ def make_program(
         tuple(tasks),
         tuple(messages),
         computes,
-        times,
+        np.zeros((2, len(actions))),
     )
 
 
