@@ -63,13 +63,17 @@ class LinkTimes:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole: `step` from the first action to the last (the update comes after), `bubble` of workers' time."""
+    """The whole: `step` from the first action to the last (the update comes after), `bubble` of workers' time.
+
+    `unsure_s` is how far off the clock of a rank may be from that of rank 0.
+    """
 
     stages: tuple[StageTimes, ...]
     links: tuple[LinkTimes, ...]
     step: Pair
     bubble: Pair
     steps: int
+    unsure_s: float
 
 
 def compare_timeline(timeline: Timeline, step: int | None = None) -> Comparison:
@@ -102,6 +106,7 @@ def compare_timeline(timeline: Timeline, step: int | None = None) -> Comparison:
         pair(span_s),
         pair(lambda rows: bubble_of(plan, rows)),
         len(kept),
+        max(timeline.unsure_s.values(), default=0.0),
     )
 
 

@@ -12,7 +12,7 @@ from mpipipe.report.folder import RunFolder
 from mpipipe.report.show import RULED, output_width
 from mpipipe.report.tables import WIDE
 from mpipipe.report.timeline import read_timeline
-from mpipipe.report.units import figures, plural
+from mpipipe.report.units import figures, human_seconds, milliseconds, plural
 
 
 def comparison_tables(found: Comparison, width: int | None = None) -> RenderableType:
@@ -23,12 +23,14 @@ def comparison_tables(found: Comparison, width: int | None = None) -> Renderable
     step = found.step
     lines = [
         "plan: as predicted; run: as measured, " + _over(found.steps) + "; ratio: run / plan",
-        "F, I, W: of one thread, for a micro-batch; message: since both of its ends were ready",
+        "F, I, W: of one thread, for a micro-batch; message: since both ends were ready",
         "",
-        f"step: {_ms(step.predicted)} ms predicted, {_ms(step.measured)} ms measured, ratio {_ratio(step)} "
-        "(without update and reports)",
+        f"step: {milliseconds(step.predicted)} ms predicted, {milliseconds(step.measured)} ms measured, "
+        f"ratio {_ratio(step)} (update not counted)",
         f"bubble: {found.bubble.predicted:.1%} predicted, {found.bubble.measured:.1%} measured",
     ]
+    if found.unsure_s:
+        lines.insert(2, f"times of different ranks: comparable to {human_seconds(found.unsure_s)} at the worst")
     wide = (output_width() if width is None else width) >= WIDE
     parts: list[RenderableType] = [_stages(found, wide), Text("")]
     if found.links:
@@ -74,12 +76,7 @@ def _table(*names: str) -> Table:
 
 
 def _cells(pair: Pair) -> tuple[str, str, str]:
-    return _ms(pair.predicted), _ms(pair.measured), _ratio(pair)
-
-
-def _ms(seconds: float) -> str:
-    ms = seconds * 1e3
-    return figures(ms) if ms >= 0.1 else f"{ms:.2f}"
+    return milliseconds(pair.predicted), milliseconds(pair.measured), _ratio(pair)
 
 
 def _ratio(pair: Pair) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.report.show import RULED, output_width
-from mpipipe.report.units import figures, human_bytes, human_rate, human_seconds, plural
+from mpipipe.report.units import figures, human_bytes, human_rate, human_seconds, milliseconds, plural
 from mpipipe.resources.cluster import Cluster, Host
 
 WIDE = 110
@@ -93,9 +93,9 @@ def _stage_cells(plan: Plan, index: int, stage: StagePlan) -> dict[str, str]:
         "names": f"{names[0]}..{names[-1]}" if len(names) > 1 else "".join(names),
         "threads": str(stage.threads),
         "in flight": f"{stage.in_flight}{' r' if stage.recompute else ''}",
-        "ms forward": figures(stage.forward_s * 1e3),
-        "ms back": figures((stage.input_s + stage.weight_s) * 1e3),
-        "ms send": figures((stage.latency_s + stage.wire_s) * 1e3) if index + 1 < len(plan.stages) else "",
+        "ms forward": milliseconds(stage.forward_s),
+        "ms back": milliseconds(stage.input_s + stage.weight_s),
+        "ms send": milliseconds(stage.latency_s + stage.wire_s) if index + 1 < len(plan.stages) else "",
         "memory": human_bytes(stage.bytes),
         "of": human_bytes(stage.available_bytes),
     }
