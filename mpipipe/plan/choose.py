@@ -59,7 +59,7 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
         tops.setdefault((one.schedule, one.stages), one)
     kept = list(tops.values())[:KEPT]
     kept += [one for one in tops.values() if SCHEDULES[one.schedule].chunks > 1 and one not in kept][:1]
-    improved = [improve(prices, one, IMPROVING_NODES // len(kept)) for one in kept]
+    improved = [improve(prices, one, what.counts, what.most, IMPROVING_NODES // len(kept)) for one in kept]
     return fastest([*improved, *wanted], what)
 
 
