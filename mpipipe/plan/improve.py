@@ -56,13 +56,11 @@ def other_limits(best: Candidate, most: int) -> Iterator[Limits]:
         for step in (1, -1):
             for end in {s + 1, count}:
                 other = tuple(limit + step * (s <= at < end) for at, limit in enumerate(limits))
-                if 1 <= min(other) and max(other) <= most:
+                if min(other) >= 1 and max(other) <= most:
                     yield other
 
 
-def changes(
-    problem: Problem, stages: Stages, limits: Limits, counts: Sequence[int]
-) -> Iterator[tuple[Stages, Limits]]:
+def changes(problem: Problem, stages: Stages, limits: Limits, counts: Sequence[int]) -> Iterator[tuple[Stages, Limits]]:
     """Every way that is one small change away, with its limits."""
     yield from ((other, limits) for other in _other_cuts(stages))
     yield from ((other, limits) for other in _other_hosts(problem, stages))
