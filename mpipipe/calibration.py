@@ -28,10 +28,25 @@ class Subject:
     job: Job
     model: Model
 
+    def at(self, micro_batch: int) -> "Subject":
+        """With micro-batches of that size."""
+        train = replace(self.job.train, micro_batch=micro_batch)
+        return replace(self, job=replace(self.job, train=train))
+
     @property
     def swept_bytes(self) -> int:
         """Bytes that are read between two turns of a layer."""
         return swept_bytes(layer_costs(self.model, self.job.train), len(self.cluster.hosts))
+
+
+def sizes(job: Job) -> tuple[int, ...]:
+    """Sizes of micro-batches to choose from: the job's own or, where it leaves that open, the powers of two that make
+    4 to 64 of them of a batch (one, and the whole batch, where there are none)."""
+    if job.train.micro_batch:
+        return (job.train.micro_batch,)
+    batch = job.train.batch
+    found = [1 << n for n in range(batch.bit_length()) if 4 <= -(-batch // (1 << n)) <= 64]
+    return tuple(found) or (1, batch)[: min(2, batch)]
 
 
 @dataclass(frozen=True)
@@ -64,15 +79,18 @@ class Calibration:
 
 
 def recall(subject: Subject, quiet: bool, path: Path = PATH) -> Subject:
-    """With all times that were taken before in the same settings."""
+    """With all times that were taken before in the same settings, for every size of micro-batch to choose from."""
     calibration = Calibration()
     try:
         calibration = _load(path)
     except UserError as error:
         warn(f"times of layers are taken again: {error}", quiet)
     known = {record.setting: record.layers for record in calibration.records}
-    settings = _settings(subject)
-    hosts = tuple(replace(host, layers=known.get(settings[host.name], ())) for host in subject.cluster.hosts)
+    every = [_settings(subject.at(size)) for size in sizes(subject.job)]
+    hosts = tuple(
+        replace(host, layers=_merged(one for settings in every for one in known.get(settings[host.name], ())))
+        for host in subject.cluster.hosts
+    )
     return replace(subject, cluster=replace(subject.cluster, hosts=hosts))
 
 
@@ -84,11 +102,13 @@ def remember(subject: Subject, quiet: bool, path: Path = PATH) -> None:
     with suppress(UserError):
         before = _load(path)
     records = {record.setting: record.layers for record in before.records}
-    settings = _settings(subject)
-    for host in subject.cluster.hosts:
-        if host.layers:
-            setting = settings[host.name]
-            records[setting] = _merged((*records.get(setting, ()), *host.layers))
+    for size in sizes(subject.job):
+        settings = _settings(subject.at(size))
+        for host in subject.cluster.hosts:
+            times = [one for one in host.layers if one.micro_batch == size]
+            if times:
+                setting = settings[host.name]
+                records[setting] = _merged((*records.get(setting, ()), *times))
     after = Calibration(tuple(Record(*item) for item in records.items()))
     try:
         if after != before:

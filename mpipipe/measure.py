@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from mpipipe.calibration import Subject
+from mpipipe.calibration import Subject, sizes
 from mpipipe.job import Job
 from mpipipe.layers import build_model, signature
 from mpipipe.records import from_plain, to_plain
@@ -20,14 +20,16 @@ from mpipipe.runtime.world import World
 
 @dataclass(frozen=True)
 class Errand:
-    """What rank 0 tells every rank: a job and its input, and by rank the host, its threads and the layers to time."""
+    """What rank 0 tells every rank: a job and its input, sizes of micro-batches and what is swept for each, and by rank
+    the host, its threads and, by size, the layers to time."""
 
     job: Job
     input_shape: tuple[int, ...]
-    swept_bytes: int
+    sizes: tuple[int, ...]
+    swept_bytes: tuple[int, ...]
     hosts: tuple[str, ...]
     threads: tuple[int, ...]
-    wanted: tuple[tuple[str, ...], ...]
+    wanted: tuple[tuple[tuple[str, ...], ...], ...]
 
 
 def measure(world: World, subject: Subject | None, pretence: Pretence | None = None) -> Subject | None:
@@ -55,24 +57,30 @@ def measure_alone(subject: Subject) -> Subject:
 def _errand(subject: Subject) -> Errand:
     job, model, hosts = subject.job, subject.model, subject.cluster.hosts
     kinds = dict.fromkeys(signature(model, i) for i in range(len(model.layers)))
-    micro_batch = job.train.micro_batch
+    every = sizes(job)
     return Errand(
         job,
         model.shapes[0],
-        subject.swept_bytes,
+        every,
+        tuple(subject.at(size).swept_bytes for size in every),
         tuple(host.name for host in hosts),
         tuple(host.threads for host in hosts),
-        tuple(tuple(kind for kind in kinds if times_of(host, kind, micro_batch) is None) for host in hosts),
+        tuple(
+            tuple(tuple(kind for kind in kinds if times_of(host, kind, size) is None) for size in every)
+            for host in hosts
+        ),
     )
 
 
 def _time(errand: Errand, rank: int) -> tuple[LayerTimes, ...]:
-    wanted, train = errand.wanted[rank], errand.job.train
-    if not wanted:
-        return ()
     room_bytes = memory()[1] // errand.hosts.count(errand.hosts[rank])
-    timing = Timing(train, errand.threads[rank], room_bytes, errand.swept_bytes)
-    return time_layers(build_model(errand.job.model, errand.input_shape), wanted, timing)
+    model = build_model(errand.job.model, errand.input_shape)
+    found: list[LayerTimes] = []
+    for size, swept, wanted in zip(errand.sizes, errand.swept_bytes, errand.wanted[rank], strict=True):
+        if wanted:
+            train = replace(errand.job.train, micro_batch=size)
+            found += time_layers(model, wanted, Timing(train, errand.threads[rank], room_bytes, swept))
+    return tuple(found)
 
 
 def _measure_links(world: World, hosts: Sequence[str], pretence: Pretence | None) -> list[Link]:

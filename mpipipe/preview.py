@@ -8,12 +8,12 @@ from threadpoolctl import threadpool_limits
 
 from mpipipe.calibration import Subject, recall, remember
 from mpipipe.job import Job, read_job
-from mpipipe.layers import Model, build_model, layer_costs
+from mpipipe.layers import Model, build_model
 from mpipipe.measure import measure_alone
-from mpipipe.plan import Plan, compare, make_plan
+from mpipipe.planning import compare_job, plan_job
 from mpipipe.report import explained_table, hosts_table, plan_table, plan_text, show, warn, write_json
 from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates
-from mpipipe.start import Request, conductor_bytes, fit_batch, open_samples, settings_of
+from mpipipe.start import Request, fit_batch, open_samples, settings_of
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,12 @@ def show_cluster(cluster: Cluster, quiet: bool, notices: Sequence[str] = ()) -> 
 
 def show_plan(request: PlanRequest, subject: Subject) -> int:
     """Print the plan, and save it if asked. Raises PlanError."""
-    model, job = subject.model, subject.job
-    costs = layer_costs(model, job.train)
-    plan: Plan = make_plan(costs, subject.cluster, job, conductor_bytes(model, job.train))
+    job, plan = plan_job(subject)
     show(plan_table(plan))
     for line in plan_text(plan):
         show(line)
     if request.explain:
-        show(explained_table(plan, compare(costs, subject.cluster, job, conductor_bytes(model, job.train))))
+        show(explained_table(plan, compare_job(subject.at(job.train.micro_batch))))
     if request.save:
         write_json(Path(request.save), plan)
     return 0

@@ -102,6 +102,12 @@ def find_start(request: Request) -> Start:
     return Start(job, path, folder, tuple(notices))
 
 
+def with_micro_batch(start: Start, micro_batch: int) -> Start:
+    """The same start, its job naming the size that was chosen, so that a resumed run keeps it."""
+    train = replace(start.job.train, micro_batch=micro_batch)
+    return replace(start, job=replace(start.job, train=train))
+
+
 def conductor_bytes(model: Model, train: TrainSettings) -> dict[int, int]:
     """By rank, what training takes besides the stages: rank 0 has samples and targets on their way, two pieces of a
     checkpoint on theirs or, at the end, the library that draws the picture."""

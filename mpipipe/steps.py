@@ -13,7 +13,8 @@ from mpipipe.enlist import Brief
 from mpipipe.job import Job, job_to_text
 from mpipipe.layers import learning_rate
 from mpipipe.records import to_plain
-from mpipipe.report import MetricsRow, Moment, RunFolder, human_bytes, human_seconds, open_log, progress
+from mpipipe.replan import Replanner
+from mpipipe.report import MetricsRow, Moment, RunFolder, human_bytes, human_seconds, open_log, progress, write_json
 from mpipipe.report.timeline import make_timeline, write_timeline
 from mpipipe.resources import Cluster
 from mpipipe.runtime.conduct import Conductor
@@ -73,6 +74,7 @@ class Steps:
         self.validated: tuple[float | None, float | None] = (None, None)
         self.newest: Path | None = None
         self.stopped = "finished"
+        self.replanner = Replanner(conductor, run.cluster, self.set_apart)
 
     def run_all(self) -> None:
         """Train to the end, or until asked to stop."""
@@ -111,8 +113,28 @@ class Steps:
         validated = self.validate() if self.validation_due(ends_epoch) else (None, None)
         self.record(batch, result, rate, validated)
         self.note_saved()
+        self.plan_anew(batch, result)
         if self.checkpoint_due() and self.position.step < run.last_step:
             self.save()
+
+    def plan_anew(self, batch: Batch, result: StepResult) -> None:
+        """Let layers move where hosts are no longer as fast as they were planned for."""
+        old = self.conductor.plan
+        if len(batch.rows) != old.batch:
+            return
+        left = self.run.last_step - self.position.step
+        for line in self.replanner.after(dict(result.compute_s), result.seconds, left):
+            self.bar.note(f"step {self.position.step}: {line}")
+        if self.conductor.plan is not old:
+            write_json(self.run.folder.plan, self.conductor.plan)
+            self.peak_bytes = ()
+
+    def set_apart(self) -> None:
+        """Keep plan and timeline up to now, before others take their place."""
+        self.leave_timeline()
+        for path in (self.run.folder.plan, self.run.folder.timeline):
+            if path.exists():
+                path.replace(path.with_stem(f"{path.stem}-until-{self.position.step:08d}"))
 
     def _within(self, batch: Batch, step: int) -> Position:
         return Position(step + 1, batch.epoch, batch.offset + len(batch.rows))
@@ -155,7 +177,7 @@ class Steps:
 
     def save(self) -> None:
         """Begin a checkpoint of the weights as they are."""
-        run, plan, position = self.run, self.run.brief.plan, self.position
+        run, plan, position = self.run, self.conductor.plan, self.position
         host = run.cluster.hosts[0]
         versions = {"mpipipe": host.mpipipe, "python": host.python, "numpy": host.numpy, "mpi": host.mpi}
         facts = Facts(
@@ -169,13 +191,18 @@ class Steps:
         scaling = {"shift": run.samples.scaling.shift, "factor": run.samples.scaling.factor}
         path = checkpoint_path(run.folder.checkpoints, position.step)
         every = self.conductor.pieces
+        self.leave_timeline()
         self.conductor.save(lambda: Writer(path, facts, scaling, every))
         self.saved_step, self.saved_at = position.step, time.monotonic()
         self.pause_owed = path.name
+
+    def leave_timeline(self) -> None:
+        """Write down when things were done, by clocks compared once more: only between two steps."""
+        self.conductor.compare_clocks()
         self.write_timeline()
 
     def write_timeline(self) -> None:
-        """Leave what is known of when things were done."""
+        """Write down when things were done, as far as is known. What an earlier run left is replaced."""
         records = self.conductor.listener.records()
         if records:
             timeline = make_timeline(self.conductor.plan, self.conductor.clocks, records)

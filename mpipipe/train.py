@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from mpipipe.calibration import Subject, recall, remember
@@ -17,9 +17,9 @@ from mpipipe.enlist import Brief, enlist
 from mpipipe.errors import InterruptedRunError, UserError
 from mpipipe.fit import check_inputs, check_micro_batches, check_targets, looks_ahead
 from mpipipe.job import job_to_text
-from mpipipe.layers import build_model, layer_costs
+from mpipipe.layers import build_model
 from mpipipe.measure import measure
-from mpipipe.plan import make_plan
+from mpipipe.planning import plan_job
 from mpipipe.records import from_plain, to_plain
 from mpipipe.report import (
     Memory,
@@ -46,7 +46,6 @@ from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.signals import Signals
-from mpipipe.runtime.trace import answer_clock, ask_clocks
 from mpipipe.runtime.weights import hand_out
 from mpipipe.runtime.world import World
 from mpipipe.start import (
@@ -54,12 +53,12 @@ from mpipipe.start import (
     Samples,
     Start,
     check_position,
-    conductor_bytes,
     find_start,
     fit_batch,
     open_folder,
     open_samples,
     start_position,
+    with_micro_batch,
 )
 from mpipipe.steps import Run, Steps
 from mpipipe.survey import agree_to_pretend, pretence_notices, survey, versions_notices, wishes, with_kernel
@@ -79,11 +78,10 @@ def train(world: World, request: Request, signals: Signals) -> int:
         world.share(lead.open_folder)
         hand_out(member, lead.stored.read if lead.stored else None)
         if lead.run is None:
-            answer_clock(member.transport, CONDUCTOR, member.patience("telling the time"))
             return serve(member)
         conductor = Conductor(member)
-        conductor.clocks = ask_clocks(member.transport, conductor.others, member.patience("asking the time"))
         try:
+            conductor.compare_clocks()
             status = _conduct(lead.run, conductor, signals)
         except UserError as error:
             world.told = True
@@ -136,7 +134,8 @@ class Lead:
             check_position(start_position(self.stored), samples, job.data.path)
         job = fit_batch(job, samples)
         count = samples.data.train.count
-        for notice in (*check_micro_batches(model, job.train, count), *looks_ahead(model, samples.data)):
+        notices = check_micro_batches(model, job.train, count) if job.train.micro_batch else []
+        for notice in (*notices, *looks_ahead(model, samples.data)):
             warn(notice, quiet)
         subject = Subject(cluster, job, model)
         self.subject = subject if self.request.pretend else recall(subject, quiet)
@@ -145,8 +144,11 @@ class Lead:
     def make_brief(self, subject: Subject | None) -> object:
         """Plan for what was measured; the brief for all ranks as plain data."""
         assert subject is not None
-        self.subject, job, model, quiet = subject, subject.job, subject.model, self.request.quiet
-        plan = make_plan(layer_costs(model, job.train), subject.cluster, job, conductor_bytes(model, job.train))
+        assert self.start is not None
+        self.subject, model, quiet = subject, subject.model, self.request.quiet
+        job, plan = plan_job(subject)
+        if not subject.job.train.micro_batch:
+            self.start = with_micro_batch(self.start, plan.micro_batch)
         show(plan_table(plan), quiet)
         for line in plan_text(plan):
             show(line, quiet)
@@ -180,6 +182,8 @@ def _conduct(run: Run, conductor: Conductor, signals: Signals) -> int:
 
 def _interrupted(run: Run, steps: Steps) -> str:
     steps.conductor.abandon_save()
+    with suppress(UserError):
+        steps.write_timeline()
     every = list_checkpoints(run.folder.checkpoints)
     kept = f"the newest checkpoint is {every[-1]}" if every else "no checkpoint had been written"
     return f"interrupted after step {steps.position.step}; {kept}"
@@ -191,7 +195,7 @@ def _leave(run: Run, steps: Steps) -> None:
         show(f"nothing is left to train: step {steps.position.step} of {run.total_steps} was reached before", run.quiet)
         return
     draw_loss(read_metrics(run.folder.metrics), run.folder.picture)
-    row, seconds, plan = steps.row, time.monotonic() - steps.began, run.brief.plan
+    row, seconds, plan = steps.row, time.monotonic() - steps.began, steps.conductor.plan
     loss, accuracy = steps.validated
     speed = steps.samples_done / steps.train_s if steps.train_s else None
     summary = Summary(
@@ -221,8 +225,8 @@ def _leave(run: Run, steps: Steps) -> None:
 
 def _memory(run: Run, steps: Steps) -> tuple[Memory, ...]:
     """What each rank took, of what was planned; rank 0 up to now, the others up to the last step."""
-    plan, member = run.brief.plan, steps.conductor.member
-    taken = dict(zip(plan.lanes, steps.peak_bytes, strict=True))
+    plan, member = steps.conductor.plan, steps.conductor.member
+    taken = dict(zip(plan.lanes, steps.peak_bytes, strict=False))
     taken[CONDUCTOR] = peak_since(member.start_bytes)
     planned = {rank: sum(plan.stages[stage].bytes for stage in plan.stages_of(rank)) for rank in plan.lanes}
     return tuple(Memory(rank, planned[rank], taken[rank]) for rank in plan.lanes)

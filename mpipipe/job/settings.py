@@ -88,6 +88,7 @@ class RunSettings:
     validate_every: int = 0
     stop_after: int = 0
     stall_s: float = 600.0
+    replan: bool = True
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,9 @@ def check(job: Job, where: str) -> Job:
     _one_of(f"{at}train.kernel", train.kernel, KERNELS)
     _one_of(f"{at}data.tokens", data.tokens, TOKENS)
     _at_least(f"{at}data.context", data.context, 1)
-    for key in ("batch", "micro_batch", "tile_rows"):
+    for key in ("batch", "tile_rows"):
         _at_least(f"{at}train.{key}", getattr(train, key), 1)
+    _at_least(f"{at}train.micro_batch", train.micro_batch, 0)
     for key in ("epochs", "steps", "warmup_steps", "rate_step", "seed", "clip_norm", "weight_decay", "rate_floor"):
         _at_least(f"{at}train.{key}", getattr(train, key), 0)
     for key in ("threads", "checkpoint_every", "checkpoint_minutes", "validate_every", "stop_after"):

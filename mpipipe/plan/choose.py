@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mpipipe.job import Job
 from mpipipe.plan.closed import ALL, LIMITED
 from mpipipe.plan.improve import improve
-from mpipipe.plan.limits import Limits, wanted_limits
+from mpipipe.plan.limits import Limits, most_that_fit, wanted_limits
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import Choice, Stages
 from mpipipe.plan.search import front
@@ -59,15 +59,15 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
         tops.setdefault((one.schedule, one.stages), one)
     kept = list(tops.values())[:KEPT]
     kept += [one for one in tops.values() if SCHEDULES[one.schedule].chunks > 1 and one not in kept][:1]
-    improved = [improve(prices, one, IMPROVING_NODES // len(kept)) for one in kept]
+    improved = [improve(prices, one, what.counts, what.most, IMPROVING_NODES // len(kept)) for one in kept]
     return fastest([*improved, *wanted], what)
 
 
 def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> list[Stages]:
     """The proposals that are fastest with one schedule and limits that do not hold them up; the first among them."""
     name = next((name for name in QUICK if name in what.schedules), "1f1b")
-    roomy = [(prices.of(name, one.stages, (what.most,) * len(one.stages)), one.stages) for one in proposals]
-    ranked = sorted((priced.step_s, n) for n, (priced, _) in enumerate(roomy) if priced is not None)
+    roomy = [price_roomy(prices, name, one.stages, what.most) for one in proposals]
+    ranked = sorted((priced.step_s, n) for n, priced in enumerate(roomy) if priced is not None)
     best = [n for _, n in ranked[:KEPT]]
     return [proposals[n].stages for n in dict.fromkeys([*best, 0])] if proposals else []
 
@@ -97,13 +97,18 @@ def family(what: Allowed) -> str:
 def price_all(prices: Prices, stages: Stages, names: Sequence[str], most: int) -> Iterator[Candidate]:
     """The stages with every schedule named and all limits that fit."""
     for name in names:
-        limits: list[Limits] = list(wanted_limits(prices.problem, stages, most))
+        limits: list[Limits] = list(wanted_limits(prices.problem, stages, most, prices.recompute))
         if name == "gpipe":
             limits = [(prices.problem.micros,) * len(stages)]
         for wanted in limits:
             priced = prices.of(name, stages, wanted)
             if priced is not None:
                 yield priced
+
+
+def price_roomy(prices: Prices, name: str, stages: Stages, most: int) -> Candidate | None:
+    """With as many in flight as fit, which hold nothing up."""
+    return prices.of(name, stages, most_that_fit(prices.problem, stages, most, prices.recompute))
 
 
 def _price_chunked(prices: Prices, what: Allowed, start: Candidate) -> Iterator[Candidate]:

@@ -2,23 +2,26 @@
 
 With round trip RT_s from a stage to the end and back, and a pipeline that ends a micro-batch every `period` seconds,
 RT_s / period are on their way beyond stage s at any time: fewer, and it waits (planning by Little's law). More cost
-memory and gain nothing.
+memory and gain nothing. Where memory is short, a stage has what fits of it.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 
 from mpipipe.plan.closed import message_s, period_s, traverse_s
-from mpipipe.plan.problem import Problem, StageChoice
+from mpipipe.plan.memory import most_in_flight
+from mpipipe.plan.problem import Problem, StageChoice, ways
 
 Limits = tuple[int, ...]
 
 
-def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int) -> Iterator[Limits]:
-    """Limits by stage worth trying, none above `most`, the least first.
+def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int, recompute: str) -> Iterator[Limits]:
+    """Limits by stage worth trying, none above `most` or what fits, the least first.
 
     The classic ones of 1F1B; what keeps the slowest stage at its rate, with room for one on its way in and half as many
-    again, since strict turns round what a stage waits up; as many on every stage as on the first of these; and all.
+    again, since strict turns round what a stage waits up; as many on every stage as on the first of these; and all. Of
+    each, what fits without recomputing, and what fits at all. Where that is less, one on each stage, too: it fits where
+    anything does.
     """
     count = len(stages)
     threads = [int(problem.threads[stage.host]) for stage in stages]
@@ -27,12 +30,21 @@ def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int) ->
         math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more
         for trip, more in zip(round_trips(problem, stages), threads, strict=True)
     ]
-    tried = set()
+    fitting = [most_that_fit(problem, stages, most, policy) for policy in dict.fromkeys(("never", recompute))]
+    tried: dict[Limits, None] = {}
     for each in ([count - s for s in range(count)], roomy, [roomy[0]] * count, [most] * count):
-        limits = tuple(max(1, min(most, limit)) for limit in each)
-        if limits not in tried:
-            tried.add(limits)
-            yield limits
+        for fits in fitting:
+            tried.setdefault(tuple(max(1, min(limit, fit)) for limit, fit in zip(each, fits, strict=True)))
+    if min(map(min, fitting)) < most:
+        tried.setdefault((1,) * count)
+    yield from tried
+
+
+def most_that_fit(problem: Problem, stages: Sequence[StageChoice], most: int, recompute: str) -> Limits:
+    """As many as fit on each stage, were it alone on its host; no less than one."""
+    return tuple(
+        max(1, min(most, max(most_in_flight(problem, way) for way in ways(stage, recompute)))) for stage in stages
+    )
 
 
 def round_trips(problem: Problem, stages: Sequence[StageChoice]) -> list[float]:

@@ -35,6 +35,16 @@ def make_plan(
     return _to_plan(chosen, prices.ground, job, notes, _bounds(prices, what, chosen), reserved or {})
 
 
+def reprice(
+    plan: Plan, costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
+) -> float:
+    """Seconds of a step of a plan that was made before, on a cluster as it is now; infinite where it no longer fits."""
+    prices, _ = _open(costs, cluster, job, reserved or {})
+    stages = tuple(StageChoice(one.rank, one.first, one.last, one.recompute) for one in plan.stages)
+    priced = prices.of(plan.schedule, stages, tuple(one.in_flight for one in plan.stages))
+    return priced.step_s if priced else float("inf")
+
+
 def compare(
     costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
 ) -> tuple[Alternative, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mpipipe.job import Job
-from mpipipe.plan.choose import Allowed, family
+from mpipipe.plan.choose import Allowed, family, price_roomy
 from mpipipe.plan.memory import stage_bytes
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import StageChoice
@@ -50,10 +50,10 @@ def _price_of(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> st
     room = int(prices.problem.room_bytes[host])
     if least > room:
         return f"it has {max(0, room):,} bytes, and the smallest layer takes {least:,}"
-    name, with_it = _single(chosen, what), []
+    name, with_it = _single(chosen), []
     for s in range(len(chosen.stages) + 1):
         for stages in _inserted(chosen, host, s):
-            priced = prices.of(name, stages, (what.most,) * len(stages))
+            priced = price_roomy(prices, name, stages, what.most)
             with_it += [priced] if priced is not None else []
     if not with_it:
         return "no plan with it fits"
@@ -65,7 +65,7 @@ def _price_of(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> st
     )
 
 
-def _single(chosen: Candidate, what: Allowed) -> str:
+def _single(chosen: Candidate) -> str:
     return chosen.schedule if chosen.schedule not in ("zb-v", "interleaved") else "1f1b"
 
 
@@ -95,7 +95,7 @@ def _fewer(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterat
     other = best(prices.problem, family(what), range(1, max(what.counts)), prices.recompute, near=0.01)
     if other is None:
         return
-    faster = prices.of(_single(chosen, what), other.stages, (what.most,) * len(other.stages))
+    faster = price_roomy(prices, _single(chosen), other.stages, what.most)
     if faster is not None and faster.step_s * WORTH < chosen.step_s:
         gain, count = chosen.step_s / faster.step_s - 1, len(faster.stages)
         yield f'{count} of the {hosts} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"'

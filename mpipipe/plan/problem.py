@@ -3,7 +3,7 @@
 H hosts (ranks) and L layers; all seconds are of one full micro-batch and, where nothing else is said, one thread.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpipipe.layers import Array
 
@@ -51,6 +51,15 @@ class StageChoice:
 
 Stages = tuple[StageChoice, ...]
 """Stages in pipeline order."""
+
+
+RECOMPUTE = {"auto": (False, True), "always": (True,), "never": (False,)}
+"""By a job's plan.recompute: whether a stage may keep its activations, or recompute them, or either."""
+
+
+def ways(stage: StageChoice, recompute: str) -> tuple[StageChoice, ...]:
+    """The stage in every way that plan.recompute allows."""
+    return tuple(replace(stage, recompute=again) for again in RECOMPUTE[recompute])
 
 
 @dataclass(frozen=True)

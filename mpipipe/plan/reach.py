@@ -11,7 +11,7 @@ PipeEdge's, Hu et al. 2022, for the slowest stage alone). All states of a level 
 band, for the bound allows no longer stages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from mpipipe.layers import Array
 from mpipipe.plan.closed import ALL
 from mpipipe.plan.kinds import Kinds, Level
 from mpipipe.plan.memory import most_table
-from mpipipe.plan.problem import Problem, StageChoice, Stages
+from mpipipe.plan.problem import RECOMPUTE, Problem, StageChoice, Stages
 
 INF = np.inf
 
@@ -33,6 +33,16 @@ class Mode:
     way: Array
     busy: Array
     most: Array
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Stages of `width` layers by first layer, within a bound: seconds of the way through them, and the longest way
+    from there to the end that they have room for, negative where there is no such stage."""
+
+    width: int
+    way: Array
+    longest: Array
 
 
 @dataclass(frozen=True)
@@ -51,14 +61,13 @@ class Tables:
 
 def tabulate(problem: Problem, kinds: Kinds, family: str, recompute: str) -> Tables:
     """For hosts grouped to `kinds`; `recompute` is a job's plan.recompute."""
-    ways = {"auto": (False, True), "always": (True,), "never": (False,)}[recompute]
     modes = []
     for kind in kinds:
         host = kind[0]
         threads = float(problem.threads[host])
         forward, back, weight = problem.forward_s[host], problem.input_s[host], problem.weight_s[host]
         each = []
-        for again in ways:
+        for again in RECOMPUTE[recompute]:
             most = most_table(problem, host, again)
             most = np.where(most == problem.micros, most, 0) if family == ALL else most
             way = forward * (1 + again) + back + weight / threads
@@ -101,7 +110,10 @@ class Reach:
         self.tables, self.levels, self.bound_s = tables, levels, bound_s * (1 + 1e-12)
         self.g: list[Array] = []
         self.next: list[Array] = []
-        self.bands = [[_band(mode, self.bound_s) for mode in modes] for modes in tables.modes]
+        self.widths = [
+            [one for mode in modes for one in _widths(mode, tables.micros, self.bound_s)] for modes in tables.modes
+        ]
+        self.tolls = _tolls(tables, self.bound_s)
         for n in range(len(levels)):
             self.g.append(self._level(n))
             self.next.append(self._onward(n))
@@ -112,19 +124,14 @@ class Reach:
 
     def _onward(self, n: int) -> Array:
         """min over v of 2c + g, (1 or kinds, states, layers + 1): what a stage before these finds at each cut."""
-        tables, layers = self.tables, self.tables.layers
+        layers = self.tables.layers
         if n == 0:
             end = np.full((1, 1, layers + 1), INF)
             end[..., -1] = 0.0
             return end
-        g, kinds = self.g[n], 1 if self.tables.alike else len(tables.kinds)
-        found = np.full((kinds, g.shape[0], layers + 1), INF)
-        for u in range(kinds):
-            for v in range(len(tables.kinds)):
-                pair = (u, v) if not tables.alike else _some_pair(tables)
-                toll = 2 * (tables.latency[pair] + tables.wire[pair])
-                toll = np.where(tables.wire[pair] <= self.bound_s, toll, INF)
-                np.minimum(found[u, :, :-1], toll[:-1] + g[:, v], out=found[u, :, :-1])
+        found = np.full((len(self.tolls), self.g[n].shape[0], layers + 1), INF)
+        for u, tolls in enumerate(self.tolls):
+            (self.g[n] + tolls[:, :layers]).min(axis=1, out=found[u, :, :layers])
         return found
 
     def _level(self, n: int) -> Array:
@@ -138,25 +145,13 @@ class Reach:
                 continue
             onward = self.next[n - 1][0 if n == 1 or tables.alike else u][before]
             best = np.full((len(here), tables.layers), INF)
-            for mode, band in zip(tables.modes[u], self.bands[u], strict=True):
-                for width in range(1, band + 1):
-                    self._widen(best, onward, mode, width)
+            for one in self.widths[u]:
+                way = onward[:, one.width :] + one.way
+                way[way > one.longest] = INF
+                some = best[:, : len(one.way)]
+                np.minimum(some, way, out=some)
             g[here, u] = best
         return g
-
-    def _widen(self, best: Array, onward: Array, mode: Mode, width: int) -> None:
-        """Take stages of `width` layers into account, from every first layer."""
-        layers = self.tables.layers
-        first = np.arange(layers - width + 1)
-        most = mode.most[first, first + width]
-        allowed = (most > 0) & (mode.busy[first + width] - mode.busy[first] <= self.bound_s)
-        if not allowed.any():
-            return
-        way = onward[:, width:] + (mode.way[first + width] - mode.way[first])
-        room = np.where(most < self.tables.micros, self.bound_s * most, INF)
-        room = np.where(allowed, room, -1.0)
-        way = np.where(way <= room, way, INF)
-        np.minimum(best[:, : layers - width + 1], way, out=best[:, : layers - width + 1])
 
     def trace(self, n: int) -> Stages:
         """The stages of the least way with n hosts."""
@@ -192,26 +187,31 @@ class Reach:
         return found
 
     def _next_kind(self, level: int, state: int, kind: int, cut: int) -> int:
-        tables = self.tables
         if level == 0:
             return kind
-        ways = []
-        for v in range(len(tables.kinds)):
-            pair = (kind, v) if not tables.alike else _some_pair(tables)
-            toll = 2 * (tables.latency[pair][cut] + tables.wire[pair][cut])
-            ways.append(toll + self.g[level][state, v, cut] if tables.wire[pair][cut] <= self.bound_s else INF)
-        return int(np.argmin(ways))
+        tolls = self.tolls[0 if self.tables.alike else kind]
+        return int((tolls[:, cut] + self.g[level][state, :, cut]).argmin())
 
 
-def _some_pair(tables: Tables) -> tuple[int, int]:
-    """Kinds of two hosts, where all links are alike."""
-    if len(tables.kinds) > 1:
-        return 0, 1
-    return 0, 0
+def _tolls(tables: Tables, bound_s: float) -> Array:
+    """Seconds there and back from each kind to each, (1 or kinds, kinds, layers + 1); infinite for too slow a link."""
+    tolls = np.where(tables.wire <= bound_s, 2 * (tables.latency + tables.wire), INF)
+    if not tables.alike:
+        return tolls
+    # Any two hosts will do: the first two kinds, or two of the only one.
+    return np.repeat(tolls[:1, -1:], len(tables.kinds), axis=1)
 
 
-def _band(mode: Mode, bound_s: float) -> int:
-    """The most layers that a stage within the bound has."""
-    ends = np.searchsorted(mode.busy, mode.busy[:-1] + bound_s * (1 + 1e-9), side="right") - 1
-    fits = (mode.most > 0) * np.arange(mode.most.shape[1])
-    return int(max(0, (np.minimum(ends, fits.max(axis=1)) - np.arange(len(ends))).max(initial=0)))
+def _widths(mode: Mode, micros: int, bound_s: float) -> Iterator[Widths]:
+    """All widths that the bound and the memory allow."""
+    layers = len(mode.way) - 1
+    for width in range(1, layers + 1):
+        first = np.arange(layers - width + 1)
+        last = first + width
+        busy, most = mode.busy[last] - mode.busy[first], mode.most[first, last]
+        if busy.min() > bound_s:
+            return
+        longest = np.where(most < micros, bound_s * most, INF)
+        longest[(most == 0) | (busy > bound_s)] = -1.0
+        if (longest >= 0).any():
+            yield Widths(width, mode.way[last] - mode.way[first], longest)

@@ -9,9 +9,9 @@ import numpy as np
 from mpipipe.errors import PlanError
 from mpipipe.plan.choose import Allowed, family
 from mpipipe.plan.closed import ALL
-from mpipipe.plan.memory import stage_bytes
+from mpipipe.plan.memory import stage_bytes, usual_gradients
 from mpipipe.plan.price import Prices
-from mpipipe.plan.problem import Problem, StageChoice, Stages
+from mpipipe.plan.problem import Problem, Stages, ways
 from mpipipe.plan.search import best
 
 FINE = 1.0005
@@ -27,7 +27,8 @@ def refuse(prices: Prices, what: Allowed, cuts: Stages | None, reserved: Mapping
     lines, most = [], 0
     for stage in stages:
         host, have = ground.hosts[stage.host], int(problem.room_bytes[stage.host])
-        needed = min(stage_bytes(problem, one, micros, 1) for one in _ways(stage, prices.recompute))
+        gradients = usual_gradients(micros, int(problem.threads[stage.host]))
+        needed = min(stage_bytes(problem, one, micros, gradients) for one in ways(stage, prices.recompute))
         if needed <= have:
             continue
         most = max(most, needed)
@@ -47,11 +48,6 @@ def refuse(prices: Prices, what: Allowed, cuts: Stages | None, reserved: Mapping
     raise PlanError("plan", found, needed_text, remedy)
 
 
-def _ways(stage: StageChoice, policy: str) -> list[StageChoice]:
-    ways = {"auto": (False, True), "always": (True,), "never": (False,)}[policy]
-    return [replace(stage, recompute=way) for way in ways]
-
-
 def _least(problem: Problem, kind: str, what: Allowed, recompute: str) -> Stages:
     """The plan for the least memory r that would do if every host had at least r."""
     whole = problem.fixed_bytes.sum() + (problem.micros + 1) * (problem.saved_bytes + problem.held_bytes).sum()
@@ -60,13 +56,13 @@ def _least(problem: Problem, kind: str, what: Allowed, recompute: str) -> Stages
     found: Stages = ()
     while high > low * FINE:
         middle = (low * high) ** 0.5
-        choice = best(_with_room(problem, middle), kind, what.counts, recompute)
+        choice = best(_with_room(problem, middle), kind, what.counts, recompute, near=1.0)
         if choice is None:
             low = middle
         else:
             found, high = choice.stages, middle
     if not found:
-        choice = best(_with_room(problem, high), kind, what.counts, recompute)
+        choice = best(_with_room(problem, high), kind, what.counts, recompute, near=1.0)
         found = choice.stages if choice else ()
     return found
 

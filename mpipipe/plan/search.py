@@ -36,7 +36,7 @@ def best(
     problem: Problem, family: str, counts: Sequence[int], recompute: str = "auto", near: float = 0.0
 ) -> Choice | None:
     """The best choice with any of these numbers of hosts, each used once; None where nothing fits. A search that needs
-    only come `near`, as a fraction, is quicker."""
+    only come `near`, as a fraction, is quicker; near 1 is whatever fits."""
     found = front(problem, family, counts, recompute, near=near)
     return found[0] if found else None
 
@@ -96,10 +96,12 @@ def _descend(
 
     tried = 0
     queue: list[tuple[float, float, float, float]] = [(shortest + rest * floor, floor, ceiling, shortest)]
-    for guess in _first_guesses(floor, ceiling):
+    for guess in _first_guesses(floor, ceiling) if near < 1 else [ceiling]:
         tried += 1
         if np.isfinite(meet(guess)[0]):
             break
+    else:
+        return
     while queue and tried < MOST_BOUNDS:
         promise, low, high, way = heapq.heappop(queue)
         if promise >= top() * (1 - near):
@@ -135,6 +137,6 @@ def _between(low: float, high: float, way: float, rest: int, top: float) -> floa
 
 def _total(tables: Tables) -> float:
     """No period, and no round trip, is longer."""
-    slowest = max(float(mode.way[-1]) for modes in tables.modes for mode in modes)
+    slowest = float(np.max([np.diff(mode.way) for modes in tables.modes for mode in modes], axis=0).sum())
     tolls = 2 * float((tables.latency + tables.wire).max(axis=(0, 1)).sum())
     return (slowest + tolls) * (1 + 1e-9)

@@ -7,7 +7,7 @@ clock may be, and the plan. What a plan foretells has the same form, so that bot
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,20 +36,37 @@ class Timeline:
     steps: dict[int, Rows]
 
 
-def make_timeline(
-    plan: Plan, clocks: Mapping[int, tuple[float, float]], records: Mapping[int, Mapping[int, Array]]
-) -> Timeline:
-    """Of records by each rank's own clock; `clocks` are what to take from them, and how far off that may be."""
+@dataclass(frozen=True)
+class Clocks:
+    """All clocks compared once, at `at_s` by rank 0's: by rank, seconds that its clock is `ahead` of rank 0's, and how
+    far off that may be."""
+
+    at_s: float
+    ahead: dict[int, tuple[float, float]]
+
+
+def make_timeline(plan: Plan, clocks: Sequence[Clocks], records: Mapping[int, Mapping[int, Array]]) -> Timeline:
+    """Of records by each rank's own clock. Between two comparisons of clocks, they are taken to drift evenly."""
     steps = {}
     for step, by_rank in records.items():
         rows = {rank: array.copy() for rank, array in by_rank.items()}
         for rank, array in rows.items():
-            array[:, BEGAN:] -= clocks.get(rank, (0.0, 0.0))[0]
+            array[:, BEGAN:] -= _ahead_s(clocks, rank, float(array[:, BEGAN].min()))
         start = min(float(array[:, BEGAN].min()) for array in rows.values())
         for array in rows.values():
             array[:, BEGAN:] -= start
         steps[step] = rows
-    return Timeline(plan, {rank: unsure for rank, (_, unsure) in clocks.items()}, steps)
+    unsure = [(rank, unsure_s) for one in clocks for rank, (_, unsure_s) in one.ahead.items()]
+    return Timeline(plan, dict(sorted(unsure)), steps)
+
+
+def _ahead_s(clocks: Sequence[Clocks], rank: int, at_s: float) -> float:
+    """Seconds that a rank's clock is ahead when it shows `at_s`."""
+    known = [(one.at_s, one.ahead[rank][0]) for one in clocks if rank in one.ahead]
+    if not known:
+        return 0.0
+    compared_at, ahead = zip(*known, strict=True)
+    return float(np.interp(at_s - ahead[0], compared_at, ahead))
 
 
 def foretold(plan: Plan) -> Rows:

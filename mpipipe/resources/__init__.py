@@ -10,6 +10,7 @@ from mpipipe.resources.cluster import (
     check_versions,
     load_cluster,
     save_cluster,
+    slowed,
     times_of,
 )
 from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
@@ -45,6 +46,7 @@ __all__ = [
     "pretended",
     "save_cluster",
     "scaled",
+    "slowed",
     "start_peak",
     "times_of",
     "usable_threads",

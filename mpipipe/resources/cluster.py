@@ -1,12 +1,12 @@
 """The Cluster: what every rank said of its host. Plain data; knows no MPI, and reads back from a file anywhere."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpipipe.errors import UserError, nearest
 from mpipipe.records import load_json, save_json
-from mpipipe.resources.measured import OTHERS, LayerTimes, Link, assumed_link, slower_of
+from mpipipe.resources.measured import OTHERS, LayerTimes, Link, assumed_link, scaled, slower_of
 
 
 class ClusterError(UserError):
@@ -66,6 +66,16 @@ def times_of(host: Host, signature: str, micro_batch: int) -> LayerTimes | None:
     """What a layer took on a host, if it was measured there at this micro-batch."""
     found = (times for times in host.layers if times.layer == signature and times.micro_batch == micro_batch)
     return next(found, None)
+
+
+def slowed(host: Host, times: float) -> Host:
+    """The host were it so many times as slow."""
+    return replace(
+        host,
+        matrix_flops=host.matrix_flops / times,
+        elements=host.elements / times,
+        layers=tuple(scaled(one, times) for one in host.layers),
+    )
 
 
 def check_cluster(cluster: Cluster, where: str = "cluster") -> Cluster:

@@ -25,6 +25,7 @@ from mpipipe.runtime.programs import Programs
 from mpipipe.runtime.share import Now
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import NonFiniteLossError, Stage
+from mpipipe.runtime.tied import swap
 from mpipipe.runtime.trace import Teller, compute_seconds
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
 from mpipipe.schedule import Kind
@@ -40,18 +41,27 @@ class Member:
     def __init__(
         self, crew: Crew, transport: Transport, work: WorkQueue, stages: tuple[Stage, ...], source: Source | None
     ) -> None:
-        self.crew, self.transport, self.work, self.stages, self.source = crew, transport, work, stages, source
-        self.programs = Programs(crew, transport, stages, source)
-        self.report = report_array(sum(len(stage.layers) for stage in stages))
+        self.transport, self.work, self.source = transport, work, source
+        self.adopt(crew, stages)
         self.norm = np.array([0.0, 1.0])
         self.generating: tuple[Generating, ...] = ()
         self.saving: list[Any] = []
         self.busy_before, self.pause_s, self.compute_s = 0.0, 0.0, 0.0
-        self.teller = Teller(transport, CONDUCTOR)
         self.start_bytes = 0
         self.pace_at: Callable[[int], float] = lambda step: 1.0  # that of the work queue; steps are counted from 1
         self.inbox = None if crew.rank == CONDUCTOR else Inbox(transport, CONDUCTOR)
         self.idle: Callable[[], None] = self.inbox.look if self.inbox else _nothing
+
+    def adopt(self, crew: Crew, stages: tuple[Stage, ...]) -> None:
+        """Work by the crew's plan from now on, with these stages."""
+        self.crew, self.stages = crew, stages
+        self.programs = Programs(crew, self.transport, stages, self.source)
+        self.report = report_array(sum(len(stage.layers) for stage in stages))
+        self.teller = Teller(self.transport, CONDUCTOR)
+        if stages and self.work.threads != crew.threads:
+            self.work.close()
+            self.work = WorkQueue(crew.threads)
+            self.busy_before = 0.0
 
     def stage_with(self, layer: int) -> Stage:
         """The one of this rank's stages that holds a layer."""
@@ -126,13 +136,8 @@ class Member:
 
     def _join_tied(self) -> None:
         """Exchange the gradients of a weight that two stages share, both perhaps of this rank, and add them up."""
-        tied, ranks = [stage.tied for stage in self.stages if stage.tied], self.crew.tied_ranks
-        both: list[Any] = []
-        for one in tied:
-            if one.is_apart and ranks is not None:
-                mine, other = one.copy, 1 - one.copy
-                both.append(self.transport.receive(one.twin, ranks[other], Tag.TIED.of(other)))
-                both.append(self.transport.send(one.gradients[0], ranks[other], Tag.TIED.of(mine)))
+        tied = [stage.tied for stage in self.stages if stage.tied]
+        both = swap(self.transport, tied, self.crew.tied_ranks)
         if both:
             self.wait(both, "exchanging the gradient of the tied weight")
         for one in tied:

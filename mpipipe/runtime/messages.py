@@ -35,6 +35,7 @@ class Tag(IntEnum):
     LINK = 9
     TRACE = 10
     CLOCK = 11
+    MOVE = 12
 
     def of(self, number: int) -> int:
         """The MPI tag for `number`."""

@@ -22,12 +22,15 @@ class What(IntEnum):
     DIAGNOSE = 5
     STOP = 6
     GENERATE = 7
+    MOVE = 8
+    CLOCK = 9
 
 
 @dataclass(frozen=True)
 class Order:
     """`samples` of the batch at hand, or places given to generate; `step` from 0 and learning `rate` in training;
-    `number` is the micro-batch to diagnose, the exit status to stop with, or the place where those given start."""
+    `number` is the micro-batch to diagnose, the exit status to stop with, the place where those given
+    start, or the bytes of a new plan."""
 
     what: What
     samples: int = 0

@@ -11,7 +11,8 @@ from mpipipe.runtime.orders import Report
 class StepResult:
     """One batch, summed up: mean loss and accuracy over the targets that count, the gradients' global norm before
     clipping, seconds by rank 0's clock, busy fraction of each rank's workers, the bubble, the longest pause for a
-    checkpoint; bytes of memory that each rank with stages (`Plan.lanes`) has taken at the most since they were made."""
+    checkpoint; bytes of memory that each rank with stages (`Plan.lanes`) has taken at the most since they were made;
+    the worker seconds of each rank for F, I and W."""
 
     loss: float
     accuracy: float
@@ -21,6 +22,7 @@ class StepResult:
     bubble: float
     pause_s: float
     peak_bytes: tuple[int, ...]
+    compute_s: tuple[tuple[int, float], ...]
 
 
 def sum_up(reports: Sequence[Report], plan: Plan, counted: int, norm: float, seconds: float) -> StepResult:
@@ -37,6 +39,7 @@ def sum_up(reports: Sequence[Report], plan: Plan, counted: int, norm: float, sec
         bubble=max(0.0, 1 - sum(report.busy_s for report in reports) / (sum(threads) * seconds)),
         pause_s=max(report.pause_s for report in reports),
         peak_bytes=tuple(report.peak_bytes for report in reports),
+        compute_s=tuple((rank, report.compute_s) for rank, report in zip(plan.lanes, reports, strict=True)),
     )
 
 

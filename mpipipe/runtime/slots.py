@@ -119,6 +119,11 @@ class Ring(Generic[T]):
             self._views[key] = self.made[key[0]].cut(rows)
         return self._views[key]
 
+    def clear(self) -> None:
+        """Let go of all."""
+        self.made.clear()
+        self._views.clear()
+
     def bytes(self) -> int:
         """Bytes of all arrays."""
         return sum(array.nbytes for one in self.made for array in one.arrays())

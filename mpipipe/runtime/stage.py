@@ -11,6 +11,7 @@ the same random draws, in an area that belongs to the gradient slot until W has 
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -25,11 +26,10 @@ from mpipipe.layers import (
     leaves,
     make_tree,
     square_sum,
-    state_names,
-    touched,
     tree_bytes,
     update_weight,
 )
+from mpipipe.runtime.held import Held, make_held
 from mpipipe.runtime.parts import group_tiles
 from mpipipe.runtime.share import Now, Share
 from mpipipe.runtime.slots import DTYPE, GradientSlot, Ring, Slot, make_area, make_gradient_slot, make_slot
@@ -46,27 +46,28 @@ class NonFiniteLossError(Exception):
 
 
 class Stage:
-    """One stage of a rank. Making it allocates everything and raises MemoryError where that cannot be had."""
+    """One stage of a rank. Making it allocates everything and raises MemoryError where that cannot be had.
 
-    def __init__(self, share: Share) -> None:
+    `kept` layers, by their numbers in the model, are taken over as they are.
+    """
+
+    def __init__(self, share: Share, kept: Mapping[int, Held] | None = None) -> None:
         self.share, self.model = share, share.model
         self.layers: tuple[Layer, ...] = share.model.layers[share.first : share.last]
         self.shapes = share.model.shapes[share.first : share.last + 1]
         self.is_last = share.last == len(share.model.layers)
-        self.weights = [make_tree(layer.parameters(at), DTYPE) for layer, at in self._each()]
+        held = [
+            (kept or {}).get(share.first + i) or make_held(*each, share.optimizer)
+            for i, each in enumerate(self._each())
+        ]
+        self.weights = [one.weights for one in held]
+        self.state = [one.state for one in held]
         trains = share.optimizer != "none"
         self.gradients = [make_tree(layer.parameters(at), DTYPE) if trains else {} for layer, at in self._each()]
-        self.state = [
-            {
-                path: {name: touched(w.shape, DTYPE) for name in state_names(share.optimizer, path)}
-                for path, w in leaves(tree)
-            }
-            for tree in self.weights
-        ]
         rows, loss = share.micro_batch, self.model.loss if self.is_last else None
-        held, again = share.gradients if trains else 0, share.recompute
+        between, again = share.gradients if trains else 0, share.recompute
         self.slots = Ring(share.in_flight, lambda: make_slot(self.layers, self.shapes, rows, loss, again))
-        self.gradient_slots = Ring(held, lambda: make_gradient_slot(self.layers, self.shapes, rows, again))
+        self.gradient_slots = Ring(between, lambda: make_gradient_slot(self.layers, self.shapes, rows, again))
         self.areas = Ring(share.threads if again else 0, lambda: make_area(self.layers, self.shapes, rows))
         self.free_areas = deque(range(len(self.areas)))
         self.tied = make_tied(share.model, share.first, self.gradients)
@@ -77,6 +78,14 @@ class Stage:
 
     def _each(self) -> list[tuple[Layer, tuple[int, ...]]]:
         return list(zip(self.layers, self.shapes, strict=False))
+
+    def let_go(self) -> dict[int, Held]:
+        """Weights and state of every layer; the stage lets go of all else, and is of no more use."""
+        held = {self.share.first + i: Held(*pair) for i, pair in enumerate(zip(self.weights, self.state, strict=True))}
+        for ring in (self.slots, self.gradient_slots, self.areas):
+            ring.clear()
+        self.gradients, self.tied = [], None
+        return held
 
     def bytes(self) -> int:
         """Bytes of all arrays. With K slots, G gradient slots and T threads, in the terms of `layers.LayerCost`:

@@ -3,8 +3,12 @@
 import random
 from dataclasses import replace
 
+import numpy as np
+
 from mpipipe.job import Job
 from mpipipe.layers import LayerCost, Work
+from mpipipe.plan.problem import Problem
+from mpipipe.plan.reckon import Ground, survey_ground
 from mpipipe.resources.cluster import Cluster, Host
 
 PLENTY = 1 << 50
@@ -95,3 +99,54 @@ def job(micros=8, micro_batch=4, optimizer="adamw", **plan):
     base = Job()
     train = replace(base.train, batch=micros * micro_batch, micro_batch=micro_batch, optimizer=optimizer, steps=1)
     return replace(base, train=train, plan=replace(base.plan, **plan))
+
+
+def problem_of(costs, hosts, micros=8):
+    """The numbers that the planner works with."""
+    return survey_ground(costs, cluster(*hosts), micros, 4, {}).problem
+
+
+def random_problem(rng, hosts, layers, micros, tight=None, links="unequal", twins=0.3):
+    """Everything differs, but for the twins of a host. `tight` is what part of the whole model a host has room for,
+    about; None where memory is free."""
+    r = np.random.default_rng(rng.randrange(1 << 32))
+    base = r.uniform(0.1, 2, layers) * r.choice((1, 1, 1, 0.1, 0), layers)
+    seconds = r.uniform(0.3, 3, (1, hosts, 1)) * base * r.uniform(0.5, 1.5, (3, hosts, layers))
+    seconds += 1e-3  # as no layer takes no time
+    boundary = r.integers(1, 60, layers)
+    sizes = {
+        "fixed_bytes": r.integers(0, 60, layers),
+        "saved_bytes": (boundary + r.integers(0, 40, layers)) * r.choice((1, 8)),
+        "held_bytes": boundary + r.integers(0, 10, layers),
+        "input_bytes": np.concatenate([[r.integers(1, 60)], boundary[:-1]]),
+        "scratch_bytes": r.integers(0, 40, layers),
+        "boundary_bytes": boundary,
+        "loss_bytes": np.array([0] * (layers - 1) + [r.integers(0, boundary[-1] + 1)]),
+    }
+    whole = sizes["fixed_bytes"].sum() + min(micros, 3) * (sizes["saved_bytes"] + sizes["held_bytes"]).sum()
+    room = np.full(hosts, PLENTY) if tight is None else (whole * tight * r.uniform(0.3, 1.5, hosts)).astype(np.int64)
+    threads = r.integers(1, 4, hosts)
+    latency, bandwidth = r.uniform(0, 0.3, (hosts, hosts)), r.uniform(20, 400, (hosts, hosts))
+    if links == "equal":
+        latency[:], bandwidth[:] = latency[0, 0], bandwidth[0, 0]
+    latency, bandwidth = np.minimum(latency, latency.T), np.minimum(bandwidth, bandwidth.T)
+    for host in range(1, hosts):
+        if r.random() < twins:
+            twin = int(r.integers(host))
+            seconds[:, host], threads[host], room[host] = seconds[:, twin], threads[twin], room[twin]
+            if r.random() < 0.7:
+                for matrix in (latency, bandwidth):
+                    matrix[host], matrix[:, host] = matrix[twin], matrix[:, twin]
+    return Problem(micros, *seconds, threads, room, **sizes, latency_s=latency, bandwidth=bandwidth)
+
+
+def ground(rng, count, layers, micros):
+    """A random problem with hosts to it, memory binding in about half of the cases; the update takes no time."""
+    tight = rng.choice((None, None, None, 0.4, 0.7, 1.2))
+    problem = random_problem(rng, count, layers, micros, tight)
+    hosts = tuple(
+        host(rank, threads=int(problem.threads[rank]), available_bytes=int(problem.room_bytes[rank]))
+        for rank in range(count)
+    )
+    names = tuple(f"{i:03d}_layer" for i in range(layers))
+    return Ground(problem, hosts, names, problem.fixed_bytes, np.zeros((count, layers)), ())

@@ -8,9 +8,10 @@ import pytest
 
 from mpipipe.errors import PlanError
 from mpipipe.plan import make_plan
-from mpipipe.plan.predict import Limits, stage_bytes, total_up
+from mpipipe.plan.memory import stage_bytes
+from mpipipe.plan.problem import StageChoice
 
-from .cases import alike, cluster, equal_layers, host, job, layers, random_cluster
+from .cases import alike, cluster, equal_layers, host, job, layers, problem_of, random_cluster
 
 SHORT = re.compile(
     r"host (\S+) \(rank (\d+)\) is short by ([\d,]+) bytes: layers (\S+) to (\S+) take ([\d,]+) bytes, "
@@ -46,10 +47,11 @@ def test_the_message():
     costs = equal_layers(4, weight_bytes=1_000_000)
     hosts = [host(0, available_bytes=5_000_000)]
     message, ((_, short),) = refusal(costs, hosts, job(schedule="1f1b"))
-    need = stage_bytes(total_up(costs), 0, 4, Limits(1, 1), 1)
+    need = stage_bytes(problem_of(costs, hosts), StageChoice(0, 0, 4), 1, 1)
     assert message.startswith(
         f"plan: host mini0 (rank 0) is short by {need - 5_000_000:,} bytes: layers 000_layer to 003_layer take "
-        f"{need:,} bytes, 5,000,000 are available; needed: every stage within its host's memory; help: "
+        f"{need:,} bytes, 5,000,000 are available; needed: every stage within its host's memory; {need:,} bytes "
+        "would do, on each of the hosts named; help: "
     )
     assert short == need - 5_000_000
 
@@ -111,7 +113,7 @@ def test_every_host_that_is_short_is_named():
 
 def test_a_small_host_among_large_ones_gets_what_it_can_hold():
     costs = equal_layers(9, weight_bytes=100_000)
-    small = stage_bytes(total_up(costs), 8, 9, Limits(1, 1), 1)
+    small = stage_bytes(problem_of(costs, [host(0)]), StageChoice(0, 8, 9), 1, 1)
     hosts = [host(0, available_bytes=small), host(1), host(2)]
     plan = make_plan(costs, cluster(*hosts), job())
     assert [stage.last - stage.first for stage in plan.stages if stage.rank == 0] == [1]

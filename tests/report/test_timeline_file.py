@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.errors import UserError
-from mpipipe.report.timeline import BEGAN, ENDED, foretold, make_timeline, read_timeline, write_timeline
+from mpipipe.report.timeline import BEGAN, ENDED, Clocks, foretold, make_timeline, read_timeline, write_timeline
 
 from .times import ORDERS, as_foretold, plan_of
 
@@ -46,13 +46,13 @@ def test_clocks_are_brought_to_that_of_rank_0(offsets, since_s):
     """Whatever each rank's clock said, and whenever the step was: seconds from its first action."""
     plan = plan_of("1f1b")
     true = foretold(plan)
-    clocks = {rank: (offsets[rank], 1e-5) for rank in (1, 2)}
+    ahead = {rank: (offsets[rank], 1e-5) for rank in (1, 2)}
     by_own_clock = {}
     for rank, array in true.items():
         array = array.copy()
-        array[:, BEGAN:] += since_s + (clocks[rank][0] if rank else 0)
+        array[:, BEGAN:] += since_s + (ahead[rank][0] if rank else 0)
         by_own_clock[rank] = array
-    found = make_timeline(plan, clocks, {7: by_own_clock})
+    found = make_timeline(plan, [Clocks(since_s, ahead)], {7: by_own_clock})
     assert found.unsure_s == {1: 1e-5, 2: 1e-5}
     first = min(array[:, BEGAN].min() for array in found.steps[7].values())
     assert first == 0

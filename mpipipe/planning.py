@@ -1,0 +1,44 @@
+"""Planning a job for measured hosts: the plan and, where the job leaves it open, the size of micro-batches."""
+
+from dataclasses import replace
+
+from mpipipe.calibration import Subject, sizes
+from mpipipe.errors import JobError, PlanError
+from mpipipe.fit import check_micro_batches
+from mpipipe.job import Job
+from mpipipe.layers import layer_costs
+from mpipipe.plan import Alternative, Plan, compare, make_plan
+from mpipipe.start import conductor_bytes
+
+
+def plan_job(subject: Subject) -> tuple[Job, Plan]:
+    """The job with the size that is foretold to be fastest, and its plan. Raises PlanError, or JobError."""
+    found: list[tuple[Job, Plan]] = []
+    refused: list[PlanError | JobError] = []
+    every = sizes(subject.job)
+    for size in every:
+        at = subject.at(size)
+        try:
+            check_micro_batches(at.model, at.job.train, at.job.train.batch)
+            found.append((at.job, _make(at)))
+        except (PlanError, JobError) as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    job, plan = min(found, key=lambda pair: pair[1].step_s)
+    if subject.job.train.micro_batch:
+        return job, plan
+    steps = ", ".join(f"{one.micro_batch}: {one.step_s * 1e3:.3g} ms" for _, one in found)
+    note = f"micro-batches of {plan.micro_batch} are foretold to be fastest, of those tried ({steps} a step)"
+    return job, replace(plan, notes=(*plan.notes, note))
+
+
+def compare_job(subject: Subject) -> tuple[Alternative, ...]:
+    """What other rules would do; the size of micro-batches is given."""
+    model, job = subject.model, subject.job
+    return compare(layer_costs(model, job.train), subject.cluster, job, conductor_bytes(model, job.train))
+
+
+def _make(subject: Subject) -> Plan:
+    model, job = subject.model, subject.job
+    return make_plan(layer_costs(model, job.train), subject.cluster, job, conductor_bytes(model, job.train))
