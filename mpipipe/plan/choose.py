@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from mpipipe.job import Job
 from mpipipe.plan.closed import ALL, LIMITED
-from mpipipe.plan.improve import improve
+from mpipipe.plan.improve import improve, improve_limits
+from mpipipe.plan.least import FEW_WAYS, by_promise, count_ways
 from mpipipe.plan.limits import Limits, most_that_fit, wanted_limits
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import Choice, Stages
@@ -22,6 +23,12 @@ CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
 IMPROVING_NODES = 900_000
 """Nodes to simulate at the most when improving, at a microsecond or two each."""
+SWEEPING_NODES = 300_000
+"""Nodes to simulate at the most when all orders and cuts are looked at."""
+WORTH = 0.005
+"""By how much a way must promise to be faster to be looked at."""
+NEARLY = 1.05
+"""Up to how much slower than the best a way is tried with other limits."""
 KEPT = 2
 """Proposals that are priced with every schedule, and candidates that are improved."""
 QUICK = ("zb-h1", "1f1b", "gpipe")
@@ -59,8 +66,9 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
         tops.setdefault((one.schedule, one.stages), one)
     kept = list(tops.values())[:KEPT]
     kept += [one for one in tops.values() if SCHEDULES[one.schedule].chunks > 1 and one not in kept][:1]
-    improved = [improve(prices, one, what.counts, what.most, IMPROVING_NODES // len(kept)) for one in kept]
-    return fastest([*improved, *wanted], what)
+    improved = [improve(prices, one, what.counts, what.most, prices.nodes + IMPROVING_NODES // len(kept)) for one in kept]
+    swept = _sweep(prices, what, [*improved, *wanted])
+    return fastest([*swept, *improved, *wanted], what)
 
 
 def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> list[Stages]:
@@ -70,6 +78,24 @@ def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> lis
     ranked = sorted((priced.step_s, n) for n, priced in enumerate(roomy) if priced is not None)
     best = [n for _, n in ranked[:KEPT]]
     return [proposals[n].stages for n in dict.fromkeys([*best, 0])] if proposals else []
+
+
+def _sweep(prices: Prices, what: Allowed, found: Sequence[Candidate]) -> Iterator[Candidate]:
+    """All orders and cuts that may be faster than what was found, where there are few: the most promising first, with
+    the fastest schedule of one stage a rank."""
+    single = [one for one in found if SCHEDULES[one.schedule].chunks == 1]
+    if not single or count_ways(prices.problem, what.counts) > FEW_WAYS:
+        return
+    best = min(single, key=lambda one: one.step_s)
+    first, end = best.step_s, prices.nodes + SWEEPING_NODES
+    for least_s, stages in by_promise(prices.problem, what.counts, best.step_s * (1 - WORTH)):
+        if least_s >= best.step_s * (1 - WORTH) or prices.nodes >= end:
+            break
+        priced = min(price_all(prices, stages, [best.schedule], what.most), key=lambda one: one.step_s, default=None)
+        if priced is not None and priced.step_s < best.step_s * NEARLY:
+            best = min(best, improve_limits(prices, priced, what.most, end), key=lambda one: one.step_s)
+    if best.step_s < first:
+        yield improve(prices, best, what.counts, what.most, end + SWEEPING_NODES)
 
 
 def fastest(candidates: Sequence[Candidate], what: Allowed) -> Candidate:

@@ -18,7 +18,7 @@ Limits = tuple[int, ...]
 def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int, recompute: str) -> Iterator[Limits]:
     """Limits by stage worth trying, none above `most` or what fits, the least first.
 
-    The classic ones of 1F1B; what keeps the slowest stage at its rate, with room for one on its way in and half as many
+    The classic ones of 1F1B; what keeps the slowest stage at its rate; that the slowest stage at its rate, with room for one on its way in and half as many
     again, since strict turns round what a stage waits up; as many on every stage as on the first of these; and all. Of
     each, what fits without recomputing, and what fits at all. Where that is less, one on each stage, too: it fits where
     anything does.
@@ -26,13 +26,15 @@ def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int, re
     count = len(stages)
     threads = [int(problem.threads[stage.host]) for stage in stages]
     slowest = max(period_s(problem, stage) for stage in stages) or 1.0
+    trips = round_trips(problem, stages)
+    tight = [math.ceil(trip / slowest - 1e-9) for trip in trips]
     roomy = [
         math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more
-        for trip, more in zip(round_trips(problem, stages), threads, strict=True)
+        for trip, more in zip(trips, threads, strict=True)
     ]
     fitting = [most_that_fit(problem, stages, most, policy) for policy in dict.fromkeys(("never", recompute))]
     tried: dict[Limits, None] = {}
-    for each in ([count - s for s in range(count)], roomy, [roomy[0]] * count, [most] * count):
+    for each in ([count - s for s in range(count)], tight, roomy, [roomy[0]] * count, [most] * count):
         for fits in fitting:
             tried.setdefault(tuple(max(1, min(limit, fit)) for limit, fit in zip(each, fits, strict=True)))
     if min(map(min, fitting)) < most:
