@@ -21,14 +21,16 @@ from mpipipe.schedule import SCHEDULES
 
 CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
-IMPROVING_NODES = 900_000
-"""Nodes to simulate at the most when improving, at a microsecond or two each."""
+IMPROVING_NODES = 600_000
+"""Nodes to simulate at the most when improving."""
 SWEEPING_NODES = 300_000
 """Nodes to simulate at the most when all orders and cuts are looked at."""
 WORTH = 0.005
 """By how much a way must promise to be faster to be looked at."""
 NEARLY = 1.05
 """Up to how much slower than the best a way is tried with other limits."""
+NEAR = 1e-3
+"""How near to the best of the closed form proposals need come: what follows differs by more."""
 KEPT = 2
 """Proposals that are priced with every schedule, and candidates that are improved."""
 QUICK = ("zb-h1", "1f1b", "gpipe")
@@ -55,7 +57,7 @@ def allowed(job: Job, counts: Sequence[int], micros: int) -> Allowed:
 
 def choose(prices: Prices, what: Allowed) -> Candidate | None:
     """The fastest candidate found, None where nothing fits."""
-    proposals = front(prices.problem, family(what), what.counts, prices.recompute)
+    proposals = front(prices.problem, family(what), what.counts, prices.recompute, near=NEAR)
     priced = [one for stages in _best_few(prices, what, proposals) for one in _price_singles(prices, what, stages)]
     if not priced:
         return None

@@ -28,6 +28,7 @@ def improve(prices: Prices, start: Candidate, counts: Sequence[int], most: int, 
     until `prices` has seen `end` nodes."""
 
     def changed(best: Candidate) -> Iterator[Change]:
+        yield from ((other, best.wanted) for other in _other_cuts(best.stages))
         yield from other_limits(best, most)
         yield from changes(prices.problem, best.stages, best.wanted, counts)
 
@@ -40,15 +41,14 @@ def improve_limits(prices: Prices, start: Candidate, most: int, end: int) -> Can
 
 
 def _climb(prices: Prices, start: Candidate, changed: Callable[[Candidate], Iterator[Change]], end: int) -> Candidate:
-    best, met, better = start, {(start.stages, start.wanted)}, True
+    best, better = start, True
     while better:
         better = False
         for change in changed(best):
             if prices.nodes >= end:
                 return best
-            if change in met or least_seconds(prices.problem, change[0]) >= best.step_s:
+            if least_seconds(prices.problem, change[0]) >= best.step_s:
                 continue
-            met.add(change)
             priced = prices.of(best.schedule, *change)
             if priced is not None and priced.step_s < best.step_s * (1 - GAIN):
                 best, better = priced, True
@@ -76,7 +76,6 @@ def changes(
     problem: Problem, stages: Stages, limits: Limits, counts: Sequence[int]
 ) -> Iterator[Change]:
     """Every way that is one small change away, with its limits."""
-    yield from ((other, limits) for other in _other_cuts(stages))
     yield from ((other, limits) for other in _other_hosts(problem, stages))
     if len({stage.host for stage in stages}) < len(stages):
         return
