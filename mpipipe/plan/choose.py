@@ -23,6 +23,8 @@ CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
 IMPROVING_NODES = 600_000
 """Nodes to simulate at the most when improving."""
+RANKING_NODES = 800_000
+"""Nodes to simulate at the most to find which proposals are the best."""
 SWEEPING_NODES = 300_000
 """Nodes to simulate at the most when all orders and cuts are looked at."""
 WORTH = 0.005
@@ -76,9 +78,11 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
 def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> list[Stages]:
     """The proposals that are fastest with one schedule and limits that do not hold them up; the first among them."""
     name = next((name for name in QUICK if name in what.schedules), "1f1b")
-    roomy = [price_roomy(prices, name, one.stages, what.most) for one in proposals]
-    ranked = sorted((priced.step_s, n) for n, priced in enumerate(roomy) if priced is not None)
-    best = [n for _, n in ranked[:KEPT]]
+    ranked, end = [], prices.nodes + RANKING_NODES
+    for n, one in enumerate(proposals):
+        priced = price_roomy(prices, name, one.stages, what.most) if prices.nodes < end else None
+        ranked += [(priced.step_s, n)] if priced is not None else []
+    best = [n for _, n in sorted(ranked)[:KEPT]]
     return [proposals[n].stages for n in dict.fromkeys([*best, 0])] if proposals else []
 
 

@@ -15,8 +15,8 @@ from mpipipe.plan.price import Prices
 from .cases import ground
 from .simulated import faster_way
 
-CASES, LARGE = 2000, 24
-PARTS = 4
+CASES, LARGE = 2000, 10
+PARTS = 2
 SLACK = 1.01
 
 
