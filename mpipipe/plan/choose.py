@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from mpipipe.job import Job
 from mpipipe.plan.closed import ALL, LIMITED
-from mpipipe.plan.improve import improve
+from mpipipe.plan.improve import improve, improve_limits
+from mpipipe.plan.least import FEW_WAYS, by_promise, count_ways
 from mpipipe.plan.limits import Limits, most_that_fit, wanted_limits
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import Choice, Stages
@@ -20,8 +21,18 @@ from mpipipe.schedule import SCHEDULES
 
 CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
-IMPROVING_NODES = 900_000
-"""Nodes to simulate at the most when improving, at a microsecond or two each."""
+IMPROVING_NODES = 600_000
+"""Nodes to simulate at the most when improving."""
+RANKING_NODES = 800_000
+"""Nodes to simulate at the most to find which proposals are the best."""
+SWEEPING_NODES = 300_000
+"""Nodes to simulate at the most when all orders and cuts are looked at."""
+WORTH = 0.005
+"""By how much a way must promise to be faster to be looked at."""
+NEARLY = 1.05
+"""Up to how much slower than the best a way is tried with other limits."""
+NEAR = 1e-3
+"""How near to the best of the closed form proposals need come: what follows differs by more."""
 KEPT = 2
 """Proposals that are priced with every schedule, and candidates that are improved."""
 QUICK = ("zb-h1", "1f1b", "gpipe")
@@ -48,7 +59,7 @@ def allowed(job: Job, counts: Sequence[int], micros: int) -> Allowed:
 
 def choose(prices: Prices, what: Allowed) -> Candidate | None:
     """The fastest candidate found, None where nothing fits."""
-    proposals = front(prices.problem, family(what), what.counts, prices.recompute)
+    proposals = front(prices.problem, family(what), what.counts, prices.recompute, near=NEAR)
     priced = [one for stages in _best_few(prices, what, proposals) for one in _price_singles(prices, what, stages)]
     if not priced:
         return None
@@ -59,17 +70,39 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
         tops.setdefault((one.schedule, one.stages), one)
     kept = list(tops.values())[:KEPT]
     kept += [one for one in tops.values() if SCHEDULES[one.schedule].chunks > 1 and one not in kept][:1]
-    improved = [improve(prices, one, what.counts, what.most, IMPROVING_NODES // len(kept)) for one in kept]
-    return fastest([*improved, *wanted], what)
+    share = IMPROVING_NODES // len(kept)
+    improved = [improve(prices, one, what.counts, what.most, prices.nodes + share) for one in kept]
+    swept = _sweep(prices, what, [*improved, *wanted])
+    return fastest([*swept, *improved, *wanted], what)
 
 
 def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> list[Stages]:
     """The proposals that are fastest with one schedule and limits that do not hold them up; the first among them."""
     name = next((name for name in QUICK if name in what.schedules), "1f1b")
-    roomy = [price_roomy(prices, name, one.stages, what.most) for one in proposals]
-    ranked = sorted((priced.step_s, n) for n, priced in enumerate(roomy) if priced is not None)
-    best = [n for _, n in ranked[:KEPT]]
+    ranked, end = [], prices.nodes + RANKING_NODES
+    for n, one in enumerate(proposals):
+        priced = price_roomy(prices, name, one.stages, what.most) if prices.nodes < end else None
+        ranked += [(priced.step_s, n)] if priced is not None else []
+    best = [n for _, n in sorted(ranked)[:KEPT]]
     return [proposals[n].stages for n in dict.fromkeys([*best, 0])] if proposals else []
+
+
+def _sweep(prices: Prices, what: Allowed, found: Sequence[Candidate]) -> Iterator[Candidate]:
+    """All orders and cuts that may be faster than what was found, where there are few: the most promising first, with
+    the fastest schedule of one stage a rank."""
+    single = [one for one in found if SCHEDULES[one.schedule].chunks == 1]
+    if not single or count_ways(prices.problem, what.counts) > FEW_WAYS:
+        return
+    best = min(single, key=lambda one: one.step_s)
+    first, end = best.step_s, prices.nodes + SWEEPING_NODES
+    for least_s, stages in by_promise(prices.problem, what.counts, best.step_s * (1 - WORTH)):
+        if least_s >= best.step_s * (1 - WORTH) or prices.nodes >= end:
+            break
+        priced = min(price_all(prices, stages, [best.schedule], what.most), key=lambda one: one.step_s, default=None)
+        if priced is not None and priced.step_s < best.step_s * NEARLY:
+            best = min(best, improve_limits(prices, priced, what.most, end), key=lambda one: one.step_s)
+    if best.step_s < first:
+        yield improve(prices, best, what.counts, what.most, end + SWEEPING_NODES)
 
 
 def fastest(candidates: Sequence[Candidate], what: Allowed) -> Candidate:

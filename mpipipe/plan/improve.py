@@ -5,64 +5,75 @@ or less in flight, a layer from one stage to its neighbour, two hosts that chang
 place, an unused host for a used one, one more or one less.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 from mpipipe.plan.limits import Limits
 from mpipipe.plan.price import Candidate, Prices, stage_cost
 from mpipipe.plan.problem import Problem, StageChoice, Stages
 
+Change = tuple[Stages, Limits]
+
 GAIN = 1e-6
 """By how much, of the step, a change must be better."""
+FEW_LIMITS = 64
+"""Up to so many are all tried."""
 MANY = 12
 """Stages beyond which only those places are looked at that touch the slowest stage."""
 
 
-def improve(prices: Prices, start: Candidate, counts: Sequence[int], most: int, most_nodes: int) -> Candidate:
-    """The best that such changes lead to, with numbers of hosts in `counts` and at most `most` in flight, simulating no
-    more than `most_nodes` nodes."""
-    best, end, met = start, prices.nodes + most_nodes, {(start.stages, start.wanted)}
-    while True:
-        better = _first_better(prices, best, counts, most, end, met)
-        if better is None:
-            return best
-        best = better
+def improve(prices: Prices, start: Candidate, counts: Sequence[int], most: int, end: int) -> Candidate:
+    """The best that such changes lead to, with numbers of hosts in `counts` and at most `most` in flight, simulating
+    until `prices` has seen `end` nodes."""
+
+    def changed(best: Candidate) -> Iterator[Change]:
+        yield from ((other, best.wanted) for other in _other_cuts(best.stages))
+        yield from other_limits(best, most)
+        yield from changes(prices.problem, best.stages, best.wanted, counts)
+
+    return _climb(prices, start, changed, end)
 
 
-def _first_better(
-    prices: Prices, best: Candidate, counts: Sequence[int], most: int, end: int, met: set[tuple[Stages, Limits]]
-) -> Candidate | None:
-    changed = [(best.stages, limits) for limits in other_limits(best, most)]
-    changed += [(stages, limits) for stages, limits in changes(prices.problem, best.stages, best.wanted, counts)]
-    for stages, limits in changed:
-        if prices.nodes >= end:
-            return None
-        if (stages, limits) in met or least_seconds(prices.problem, stages) >= best.step_s:
-            continue
-        met.add((stages, limits))
-        priced = prices.of(best.schedule, stages, limits)
-        if priced is not None and priced.step_s < best.step_s * (1 - GAIN):
-            return priced
-    return None
+def improve_limits(prices: Prices, start: Candidate, most: int, end: int) -> Candidate:
+    """The best that other limits lead to."""
+    return _climb(prices, start, lambda best: other_limits(best, most), end)
 
 
-def other_limits(best: Candidate, most: int) -> Iterator[Limits]:
-    """One more or less on a stage, and on all from there on; schedules without limits have none."""
+def _climb(prices: Prices, start: Candidate, changed: Callable[[Candidate], Iterator[Change]], end: int) -> Candidate:
+    best, better = start, True
+    while better:
+        better = False
+        for change in changed(best):
+            if prices.nodes >= end:
+                return best
+            if least_seconds(prices.problem, change[0]) >= best.step_s:
+                continue
+            priced = prices.of(best.schedule, *change)
+            if priced is not None and priced.step_s < best.step_s * (1 - GAIN):
+                best, better = priced, True
+                break
+    return best
+
+
+def other_limits(best: Candidate, most: int) -> Iterator[Change]:
+    """Other numbers on one stage, or on all from there on: one more or less, twice or half, the most, or one. Where all
+    limits are few, these too."""
     if best.schedule == "gpipe":
         return
     limits, count = best.wanted, len(best.wanted)
-    for s in range(count):
-        for step in (1, -1):
-            for end in {s + 1, count}:
-                other = tuple(limit + step * (s <= at < end) for at, limit in enumerate(limits))
-                if min(other) >= 1 and max(other) <= most:
-                    yield other
+    for s, now in enumerate(limits):
+        others = dict.fromkeys((now + 1, now - 1, 2 * now, now // 2, 1, most))
+        for other in (limit for limit in others if 1 <= limit <= most and limit != now):
+            yield best.stages, (*limits[:s], other, *limits[s + 1 :])
+            if s + 1 < count:
+                yield best.stages, (*limits[:s], *(max(1, min(most, limit + other - now)) for limit in limits[s:]))
+    if most**count <= FEW_LIMITS:
+        yield from ((best.stages, each) for each in product(range(1, most + 1), repeat=count))
 
 
-def changes(problem: Problem, stages: Stages, limits: Limits, counts: Sequence[int]) -> Iterator[tuple[Stages, Limits]]:
+def changes(problem: Problem, stages: Stages, limits: Limits, counts: Sequence[int]) -> Iterator[Change]:
     """Every way that is one small change away, with its limits."""
-    yield from ((other, limits) for other in _other_cuts(stages))
     yield from ((other, limits) for other in _other_hosts(problem, stages))
     if len({stage.host for stage in stages}) < len(stages):
         return
@@ -107,7 +118,7 @@ def _other_places(stages: Stages) -> Iterator[Stages]:
                 yield _laid_out([(one.host, one.last - one.first) for one in order])
 
 
-def _one_less(stages: Stages, limits: Limits) -> Iterator[tuple[Stages, Limits]]:
+def _one_less(stages: Stages, limits: Limits) -> Iterator[Change]:
     """A neighbour takes all layers of a host."""
     for s in range(len(stages)):
         for to in (s - 1, s + 1):
@@ -117,7 +128,7 @@ def _one_less(stages: Stages, limits: Limits) -> Iterator[tuple[Stages, Limits]]
                 yield _laid_out(sizes[:s] + sizes[s + 1 :]), limits[:s] + limits[s + 1 :]
 
 
-def _one_more(problem: Problem, stages: Stages, limits: Limits) -> Iterator[tuple[Stages, Limits]]:
+def _one_more(problem: Problem, stages: Stages, limits: Limits) -> Iterator[Change]:
     """An unused host takes half of another's layers, before it or behind it."""
     used = {stage.host for stage in stages}
     for new in (host for host in range(problem.hosts) if host not in used):

@@ -26,13 +26,12 @@ def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int, re
     count = len(stages)
     threads = [int(problem.threads[stage.host]) for stage in stages]
     slowest = max(period_s(problem, stage) for stage in stages) or 1.0
-    roomy = [
-        math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more
-        for trip, more in zip(round_trips(problem, stages), threads, strict=True)
-    ]
+    trips = round_trips(problem, stages)
+    tight = [math.ceil(trip / slowest - 1e-9) for trip in trips]
+    roomy = [math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more for trip, more in zip(trips, threads, strict=True)]
     fitting = [most_that_fit(problem, stages, most, policy) for policy in dict.fromkeys(("never", recompute))]
     tried: dict[Limits, None] = {}
-    for each in ([count - s for s in range(count)], roomy, [roomy[0]] * count, [most] * count):
+    for each in ([count - s for s in range(count)], tight, roomy, [roomy[0]] * count, [most] * count):
         for fits in fitting:
             tried.setdefault(tuple(max(1, min(limit, fit)) for limit, fit in zip(each, fits, strict=True)))
     if min(map(min, fitting)) < most:

@@ -6,6 +6,8 @@ import numpy as np
 
 from mpipipe.job import Job
 from mpipipe.plan.choose import Allowed, family, price_roomy
+from mpipipe.plan.closed import at_most
+from mpipipe.plan.kinds import group_hosts
 from mpipipe.plan.memory import stage_bytes
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import StageChoice
@@ -13,6 +15,8 @@ from mpipipe.plan.search import best
 
 WORTH = 1.05
 """How much faster another choice must be to be told of."""
+PLACES = 2
+"""Places for an unused host, the best by the closed form, that are simulated."""
 
 
 def notes_on(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> list[str]:
@@ -30,6 +34,8 @@ def _idle(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterato
     used = {stage.host for stage in chosen.stages}
     hosts, layers = prices.ground.hosts, len(prices.ground.names)
     reasons: dict[str, list[int]] = {}
+    kind_of = {host: kind for kind in group_hosts(prices.problem) for host in kind}
+    prices_of: dict[tuple[int, ...], str] = {}
     for host in (h for h in range(len(hosts)) if h not in used):
         if job.plan.cuts:
             why = f"plan.cuts makes {len(chosen.stages)} stages"
@@ -38,31 +44,29 @@ def _idle(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterato
         elif job.plan.ranks != "auto":
             why = "the job asks for fewer ranks"
         else:
-            why = _price_of(host, chosen, prices, what)
+            kind = kind_of[host]
+            why = prices_of[kind] = prices_of.get(kind) or _price_of(host, chosen, prices, what)
         reasons.setdefault(why, []).append(hosts[host].rank)
     for why, ranks in reasons.items():
         yield f"idle ranks: {', '.join(map(str, sorted(ranks)))}; {why}"
 
 
 def _price_of(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> str:
-    """What it would cost to give a host at least one layer: the best of any place in the pipeline, any one layer."""
+    """What it would cost to give a host at least one layer: any one, at the place in the pipeline that suits best."""
+    problem, name = prices.problem, _single(chosen)
     least = _smallest(prices, host)
-    room = int(prices.problem.room_bytes[host])
+    room = int(problem.room_bytes[host])
     if least > room:
         return f"it has {max(0, room):,} bytes, and the smallest layer takes {least:,}"
-    name, with_it = _single(chosen), []
-    for s in range(len(chosen.stages) + 1):
-        for stages in _inserted(chosen, host, s):
-            priced = price_roomy(prices, name, stages, what.most)
-            with_it += [priced] if priced is not None else []
-    if not with_it:
+    inserted = [stages for s in range(len(chosen.stages) + 1) for stages in _inserted(chosen, host, s)]
+    closed = [(at_most(problem, stages, family(what)), stages) for stages in inserted]
+    ranked = sorted((form.seconds, n) for n, (form, _) in enumerate(closed) if form is not None)
+    priced = [price_roomy(prices, name, inserted[n], what.most) for _, n in ranked[:PLACES]]
+    steps = [one.step_s for one in priced if one is not None]
+    if not steps:
         return "no plan with it fits"
-    slower = min(one.step_s for one in with_it) / chosen.step_s - 1
-    return (
-        f"a share for it would make a step {max(0.0, slower):.1%} longer"
-        if slower >= 0.0005
-        else "it would gain nothing"
-    )
+    slower = min(steps) / chosen.step_s - 1
+    return f"a share for it would make a step {slower:.1%} longer" if slower >= 0.0005 else "it would gain nothing"
 
 
 def _single(chosen: Candidate) -> str:

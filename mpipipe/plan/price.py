@@ -28,8 +28,12 @@ from mpipipe.schedule import (
 
 TASK_S = 30e-6
 """Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
-COSTED = {"list": 8}
-"""Schedules whose order depends on what the stages cost: making them anew costs as much as so many simulations."""
+COSTED = ("list", "zb-v")
+"""Schedules that are simulations themselves, different for other costs."""
+WIRING, MAKING = 2, 1
+"""How many simulations a graph costs, and making one of these schedules."""
+COUNTED = ("gpipe", "1f1b", "interleaved")
+"""Schedules that look at numbers of stages and limits only."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,24 @@ def placement_of(stages: Sequence[StageChoice]) -> Placement:
 
 
 class Prices:
-    """Prices on one ground. Schedules that look at numbers of stages only are made, and wired, once."""
+    """Prices on one ground, each worked out once; schedules that look at numbers of stages only are wired once."""
 
     def __init__(self, ground: Ground, recompute: str = "auto") -> None:
         self.ground, self.problem, self.recompute = ground, ground.problem, recompute
         self.made: dict[object, Schedule] = {}
         self.wired: dict[object, Wiring] = {}
+        self.priced: dict[object, Candidate | None] = {}
         self.nodes = 0
-        """Nodes simulated until now: what the search has cost."""
+        """Nodes simulated until now, with what else took as long: what the search has cost, 3 us each or so."""
 
     def of(self, schedule: str, stages: Sequence[StageChoice], wanted: Limits) -> Candidate | None:
         """The candidate, with a stage recomputing only where it must; None where it does not fit."""
+        key = (schedule, wanted, tuple((one.host, one.last) for one in stages))
+        if key not in self.priced:
+            self.priced[key] = self._of(schedule, stages, wanted)
+        return self.priced[key]
+
+    def _of(self, schedule: str, stages: Sequence[StageChoice], wanted: Limits) -> Candidate | None:
         made = self.schedule(schedule, stages, wanted)
         gradients = self._gradients(made, stages)
         fitting = _fitting(self.problem, stages, made.in_flight, gradients, self.recompute)
@@ -78,9 +89,9 @@ class Prices:
     def schedule(self, name: str, stages: Sequence[StageChoice], wanted: Limits) -> Schedule:
         """The schedule for these stages and limits."""
         pipeline = self._pipeline(stages, wanted)
-        key = (name, pipeline.placement, wanted)
-        if name in COSTED:
+        if name not in COUNTED:
             return SCHEDULES[name].make(pipeline)
+        key = (name, pipeline.placement, wanted)
         if key not in self.made:
             self.made[key] = SCHEDULES[name].make(pipeline)
         return self.made[key]
@@ -118,7 +129,7 @@ class Prices:
         transfers = boundary_transfers([transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)])
         workers = [threads[held[0]] for held in made.placement]
         result = simulate(wiring, times, workers, transfers)
-        self.nodes += len(wiring.lane) * COSTED.get(made.name, 1)
+        self.nodes += len(wiring.lane)
         busy, whole = sum(result.busy_s), sum(workers) * result.end_s
         bubble = max(0.0, 1 - busy / whole) if whole else 0.0
         step_s = result.end_s + _update_seconds(ground, stages)
@@ -126,11 +137,16 @@ class Prices:
 
     def _wiring(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
         if made.name in COSTED:
-            return wire(whole_graph(lower(made), rooms, made.micros))
-        key = (made.name, made.placement, made.in_flight, rooms)
+            return self._wire(made, rooms)
+        key = (made.placement, rooms, made.in_flight if made.name in COUNTED else made.lanes, made.name)
         if key not in self.wired:
-            self.wired[key] = wire(whole_graph(lower(made), rooms, made.micros))
+            self.wired[key] = self._wire(made, rooms)
         return self.wired[key]
+
+    def _wire(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
+        wiring = wire(whole_graph(lower(made), rooms, made.micros))
+        self.nodes += len(wiring.lane) * (WIRING + (MAKING if made.name in COSTED else 0))
+        return wiring
 
 
 def stage_cost(problem: Problem, stage: StageChoice) -> StageCost:

@@ -50,7 +50,7 @@ class Member:
         self.start_bytes = 0
         self.pace_at: Callable[[int], float] = lambda step: 1.0  # that of the work queue; steps are counted from 1
         self.inbox = None if crew.rank == CONDUCTOR else Inbox(transport, CONDUCTOR)
-        self.idle: Callable[[], None] = self.inbox.look if self.inbox else _nothing
+        self.idle: Callable[[], None] = self.inbox.look if self.inbox else lambda: None
 
     def adopt(self, crew: Crew, stages: tuple[Stage, ...]) -> None:
         """Work by the crew's plan from now on, with these stages."""
@@ -245,7 +245,3 @@ class Member:
             request = self.transport.send(self.report, CONDUCTOR, Tag.REPORT.of(1))
             if self.crew.rank != CONDUCTOR:
                 self.wait([request], "sending a diagnosis")
-
-
-def _nothing() -> None:
-    """Rank 0 gets no orders."""
