@@ -70,7 +70,9 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
         tops.setdefault((one.schedule, one.stages), one)
     kept = list(tops.values())[:KEPT]
     kept += [one for one in tops.values() if SCHEDULES[one.schedule].chunks > 1 and one not in kept][:1]
-    improved = [improve(prices, one, what.counts, what.most, prices.nodes + IMPROVING_NODES // len(kept)) for one in kept]
+    improved = [
+        improve(prices, one, what.counts, what.most, prices.nodes + IMPROVING_NODES // len(kept)) for one in kept
+    ]
     swept = _sweep(prices, what, [*improved, *wanted])
     return fastest([*swept, *improved, *wanted], what)
 

@@ -72,9 +72,7 @@ def other_limits(best: Candidate, most: int) -> Iterator[Change]:
         yield from ((best.stages, each) for each in product(range(1, most + 1), repeat=count))
 
 
-def changes(
-    problem: Problem, stages: Stages, limits: Limits, counts: Sequence[int]
-) -> Iterator[Change]:
+def changes(problem: Problem, stages: Stages, limits: Limits, counts: Sequence[int]) -> Iterator[Change]:
     """Every way that is one small change away, with its limits."""
     yield from ((other, limits) for other in _other_hosts(problem, stages))
     if len({stage.host for stage in stages}) < len(stages):

@@ -28,10 +28,7 @@ def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int, re
     slowest = max(period_s(problem, stage) for stage in stages) or 1.0
     trips = round_trips(problem, stages)
     tight = [math.ceil(trip / slowest - 1e-9) for trip in trips]
-    roomy = [
-        math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more
-        for trip, more in zip(trips, threads, strict=True)
-    ]
+    roomy = [math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more for trip, more in zip(trips, threads, strict=True)]
     fitting = [most_that_fit(problem, stages, most, policy) for policy in dict.fromkeys(("never", recompute))]
     tried: dict[Limits, None] = {}
     for each in ([count - s for s in range(count)], tight, roomy, [roomy[0]] * count, [most] * count):
