@@ -6,8 +6,8 @@ from mpipipe.errors import UserError
 from mpipipe.report import existing_folder, show, write_text
 from mpipipe.report.compared import compare_timeline
 from mpipipe.report.compared_table import comparison_tables
-from mpipipe.report.timeline import read_timeline
-from mpipipe.report.timeline_picture import draw_timeline, foretold, measured, trace_spans
+from mpipipe.report.timeline import foretold, read_timeline
+from mpipipe.report.timeline_picture import draw_timeline, trace_spans
 from mpipipe.schedule.chrome import trace_json
 
 
@@ -24,9 +24,8 @@ def show_timeline(run: str, step: int | None, svg: str | None, trace: str | None
     write_text(path, draw_timeline(timeline, drawn))
     show(f"drawn, step {drawn}: {path}")
     if trace:
-        ranks = max(timeline.plan.lanes) + 1
-        plan, run_bars = foretold(timeline.plan), measured(timeline, drawn)
-        spans = [*trace_spans(run_bars, "measured"), *trace_spans(plan, "predicted", ranks)]
-        write_text(Path(trace), trace_json(spans))
+        plan, ranks = timeline.plan, timeline.plan.ranks
+        run_spans = trace_spans(plan, timeline.steps[drawn], "measured")
+        write_text(Path(trace), trace_json([*run_spans, *trace_spans(plan, foretold(plan), "predicted", ranks)]))
         show(f"written for ui.perfetto.dev: {trace}; ranks from {ranks} on are the plan's")
     return 0

@@ -131,7 +131,7 @@ class Steps:
 
     def set_apart(self) -> None:
         """Keep plan and timeline up to now, before others take their place."""
-        self.write_timeline()
+        self.leave_timeline()
         for path in (self.run.folder.plan, self.run.folder.timeline):
             if path.exists():
                 path.replace(path.with_stem(f"{path.stem}-until-{self.position.step:08d}"))
@@ -191,13 +191,18 @@ class Steps:
         scaling = {"shift": run.samples.scaling.shift, "factor": run.samples.scaling.factor}
         path = checkpoint_path(run.folder.checkpoints, position.step)
         every = self.conductor.pieces
+        self.leave_timeline()
         self.conductor.save(lambda: Writer(path, facts, scaling, every))
         self.saved_step, self.saved_at = position.step, time.monotonic()
         self.pause_owed = path.name
+
+    def leave_timeline(self) -> None:
+        """Write down when things were done, by clocks compared once more: only between two steps."""
+        self.conductor.compare_clocks()
         self.write_timeline()
 
     def write_timeline(self) -> None:
-        """Leave what is known of when things were done."""
+        """Write down when things were done, as far as is known. What an earlier run left is replaced."""
         records = self.conductor.listener.records()
         if records:
             timeline = make_timeline(self.conductor.plan, self.conductor.clocks, records)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from mpipipe.calibration import Subject, recall, remember
@@ -40,12 +40,12 @@ from mpipipe.report import (
     write_json,
     write_text,
 )
+from mpipipe.report.compared_table import bubble_lines
 from mpipipe.resources import Cluster, peak_since
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.signals import Signals
-from mpipipe.runtime.trace import answer_clock, ask_clocks
 from mpipipe.runtime.weights import hand_out
 from mpipipe.runtime.world import World
 from mpipipe.start import (
@@ -78,11 +78,10 @@ def train(world: World, request: Request, signals: Signals) -> int:
         world.share(lead.open_folder)
         hand_out(member, lead.stored.read if lead.stored else None)
         if lead.run is None:
-            answer_clock(member.transport, CONDUCTOR, member.patience("telling the time"))
             return serve(member)
         conductor = Conductor(member)
-        conductor.clocks = ask_clocks(member.transport, conductor.others, member.patience("asking the time"))
         try:
+            conductor.compare_clocks()
             status = _conduct(lead.run, conductor, signals)
         except UserError as error:
             world.told = True
@@ -183,6 +182,8 @@ def _conduct(run: Run, conductor: Conductor, signals: Signals) -> int:
 
 def _interrupted(run: Run, steps: Steps) -> str:
     steps.conductor.abandon_save()
+    with suppress(UserError):
+        steps.write_timeline()
     every = list_checkpoints(run.folder.checkpoints)
     kept = f"the newest checkpoint is {every[-1]}" if every else "no checkpoint had been written"
     return f"interrupted after step {steps.position.step}; {kept}"
@@ -245,4 +246,4 @@ def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
     lines.append(memory_text(summary.memory))
     if summary.stopped != "finished":
         lines.append(f"stopped before the end; go on with: python -m mpipipe train --resume --out {run.folder.path}")
-    return [*lines, f"results are in {run.folder.path}"]
+    return [*lines, *bubble_lines(run.folder), f"results are in {run.folder.path}"]

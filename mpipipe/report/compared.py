@@ -1,17 +1,29 @@
-"""What a plan foretold, next to what was measured: by stage, by link, and of the whole step."""
+"""What a plan foretold, next to what was measured: by stage, by link, and of the whole step.
 
-from collections.abc import Iterable
+Both are steps of one form, and every figure is found by one function for the two of them.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import NamedTuple
 
 from mpipipe.layers import Array
-from mpipipe.plan.pipeline import pipeline_of
-from mpipipe.plan.simulated import simulate_plan
 from mpipipe.plan.types import Plan
-from mpipipe.report.timeline import BEGAN, CHUNK, ENDED, KIND, KINDS, MICRO, Timeline
+from mpipipe.report.timeline import BEGAN, CHUNK, ENDED, KIND, KINDS, MICRO, Rows, Timeline, foretold
 from mpipipe.schedule import Kind, lane_of
 
-Rows = dict[int, Array]
+WORK = (Kind.F, Kind.I, Kind.W)
+
+
+class Message(NamedTuple):
+    """One message from a stage to its neighbour: when both ends had been ready, and when it had been received."""
+
+    sender: int
+    receiver: int
+    micro: int
+    ready_s: float
+    received_s: float
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,7 @@ class StageTimes:
 
     stage: int
     rank: int
+    host: str
     forward: Pair
     input: Pair
     weight: Pair
@@ -41,7 +54,7 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class LinkTimes:
-    """Of one message from a stage to another: from when both ends were ready to when it had been received."""
+    """Of the messages from a stage to another: the mean, from when both ends were ready to when it was received."""
 
     sender: int
     receiver: int
@@ -50,13 +63,17 @@ class LinkTimes:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole: `step` from the first action to the last (the update comes after), `bubble` of workers' time."""
+    """The whole: `step` from the first action to the last (the update comes after), `bubble` of workers' time.
+
+    `unsure_s` is how far off the clock of a rank may be from that of rank 0.
+    """
 
     stages: tuple[StageTimes, ...]
     links: tuple[LinkTimes, ...]
     step: Pair
     bubble: Pair
     steps: int
+    unsure_s: float
 
 
 def compare_timeline(timeline: Timeline, step: int | None = None) -> Comparison:
@@ -64,80 +81,83 @@ def compare_timeline(timeline: Timeline, step: int | None = None) -> Comparison:
     plan = timeline.plan
     kept = [timeline.steps[step]] if step is not None else list(timeline.steps.values())[1:]
     kept = kept or list(timeline.steps.values())
-    simulation = simulate_plan(plan)
-    spans = [span_s(rows) for rows in kept]
-    threads = sum(plan.stages[held[0]].threads for held in plan.placement)
-    busy = [1 - _busy(rows) / (threads * whole) for rows, whole in zip(kept, spans, strict=True)]
-    foretold = 1 - sum(simulation.busy_s) / (threads * simulation.end_s)
+    before = foretold(plan)
+
+    def pair(figure: Callable[[Rows], float]) -> Pair:
+        return Pair(figure(before), median(map(figure, kept)))
+
+    def stage_times(s: int) -> StageTimes:
+        stage = plan.stages[s]
+
+        def of(kind: Kind) -> Pair:
+            return pair(lambda rows: _work_s(plan, s, rows, kind) / plan.micros)
+
+        busy = pair(lambda rows: _work_s(plan, s, rows, *WORK) / stage.threads / span_s(rows))
+        return StageTimes(s, stage.rank, stage.host, of(Kind.F), of(Kind.I), of(Kind.W), busy)
+
+    def link_times(sender: int, receiver: int) -> LinkTimes:
+        return LinkTimes(sender, receiver, pair(lambda rows: _message_s(plan, rows, sender, receiver)))
+
+    count = len(plan.stages)
+    ways = [way for s in range(count - 1) for way in ((s, s + 1), (s + 1, s))]
     return Comparison(
-        tuple(_stage_times(plan, s, kept, spans, simulation.end_s) for s in range(len(plan.stages))),
-        tuple(_link_times(plan, kept)),
-        Pair(simulation.end_s, median(spans)),
-        Pair(foretold, median(busy)),
+        tuple(stage_times(s) for s in range(count)),
+        tuple(link_times(*way) for way in ways),
+        pair(span_s),
+        pair(lambda rows: bubble_of(plan, rows)),
         len(kept),
+        max(timeline.unsure_s.values(), default=0.0),
     )
 
 
 def span_s(rows: Rows) -> float:
     """Seconds from the first action to the last of F, I and W."""
-    tasks = [array[_is(array, Kind.F, Kind.I, Kind.W)] for array in rows.values()]
-    return max(float(each[:, ENDED].max()) for each in tasks if len(each))
+    return max(float(array[_is(array, *WORK), ENDED].max(initial=0.0)) for array in rows.values())
 
 
-def _busy(rows: Rows) -> float:
-    tasks = (array[_is(array, Kind.F, Kind.I, Kind.W)] for array in rows.values())
-    return sum(float((each[:, ENDED] - each[:, BEGAN]).sum()) for each in tasks)
+def bubble_of(plan: Plan, rows: Rows) -> float:
+    """The fraction of all workers' time in which they had nothing to do."""
+    threads = sum(plan.stages[held[0]].threads for held in plan.placement)
+    busy_s = sum(_work_s(plan, s, rows, *WORK) for s in range(len(plan.stages)))
+    return 1 - busy_s / (threads * span_s(rows))
 
 
-def _stage_times(plan: Plan, s: int, kept: list[Rows], spans: list[float], end_s: float) -> StageTimes:
-    stage, cost = plan.stages[s], pipeline_of(plan, plan.batch).costs[s]
-    chunk = lane_of(plan.placement)[s][1]
-
-    def seconds(rows: Rows, kind: Kind) -> float:
-        mine = rows[stage.rank]
-        mine = mine[_is(mine, kind) & (mine[:, CHUNK] == chunk)]
-        return float((mine[:, ENDED] - mine[:, BEGAN]).sum()) / plan.micros
-
-    def pair(predicted: float, kind: Kind) -> Pair:
-        return Pair(predicted, median(seconds(rows, kind) for rows in kept))
-
-    forward, back, weight = pair(cost.forward_s, Kind.F), pair(cost.input_s, Kind.I), pair(cost.weight_s, Kind.W)
-    work = (cost.forward_s + cost.input_s + cost.weight_s) * plan.micros / stage.threads
-    done = [
-        sum(seconds(rows, kind) for kind in (Kind.F, Kind.I, Kind.W)) * plan.micros / stage.threads / whole
-        for rows, whole in zip(kept, spans, strict=True)
-    ]
-    return StageTimes(s, stage.rank, forward, back, weight, Pair(work / end_s, median(done)))
-
-
-def _link_times(plan: Plan, kept: list[Rows]) -> Iterable[LinkTimes]:
-    places = lane_of(plan.placement)
+def messages(plan: Plan, rows: Rows) -> Iterator[Message]:
+    """All messages between stages."""
     for s in range(len(plan.stages) - 1):
-        for sender, receiver, out, back in (
-            (s, s + 1, Kind.SEND_ACT, Kind.RECV_ACT),
-            (s + 1, s, Kind.SEND_GRAD, Kind.RECV_GRAD),
-        ):
-            ends = (plan.stages[sender].rank, places[sender][1]), (plan.stages[receiver].rank, places[receiver][1])
-            predicted = plan.stages[s].latency_s + plan.stages[s].wire_s
-            found = [fmean(each) for rows in kept if (each := list(_transfers(rows, *ends, out, back)))]
-            if found:
-                yield LinkTimes(sender, receiver, Pair(predicted, median(found)))
+        yield from _messages(plan, rows, s, s + 1)
+        yield from _messages(plan, rows, s + 1, s)
 
 
-def _transfers(
-    rows: Rows, sender: tuple[int, int], receiver: tuple[int, int], out: Kind, back: Kind
-) -> Iterable[float]:
-    """Seconds of each micro-batch's message, from when both ends had been posted."""
-    sends, receives = _by_micro(rows[sender[0]], out, sender[1]), _by_micro(rows[receiver[0]], back, receiver[1])
-    for micro, (posted, _) in sends.items():
+def _messages(plan: Plan, rows: Rows, sender: int, receiver: int) -> Iterator[Message]:
+    ahead = sender < receiver
+    sends = _by_micro(plan, rows, sender, Kind.SEND_ACT if ahead else Kind.SEND_GRAD)
+    receives = _by_micro(plan, rows, receiver, Kind.RECV_ACT if ahead else Kind.RECV_GRAD)
+    for micro, (posted_s, _) in sends.items():
         if micro in receives:
-            ready, received = receives[micro]
-            yield max(0.0, received - max(posted, ready))
+            wanted_s, received_s = receives[micro]
+            ready_s = max(posted_s, wanted_s)
+            yield Message(sender, receiver, micro, ready_s, max(ready_s, received_s))
 
 
-def _by_micro(array: Array, kind: Kind, chunk: int) -> dict[int, tuple[float, float]]:
-    mine = array[_is(array, kind) & (array[:, CHUNK] == chunk)]
-    return {int(row[MICRO]): (float(row[BEGAN]), float(row[ENDED])) for row in mine}
+def _message_s(plan: Plan, rows: Rows, sender: int, receiver: int) -> float:
+    found = [one.received_s - one.ready_s for one in _messages(plan, rows, sender, receiver)]
+    return fmean(found) if found else 0.0
+
+
+def _by_micro(plan: Plan, rows: Rows, stage: int, kind: Kind) -> dict[int, tuple[float, float]]:
+    return {int(row[MICRO]): (float(row[BEGAN]), float(row[ENDED])) for row in _of_stage(plan, stage, rows, kind)}
+
+
+def _work_s(plan: Plan, stage: int, rows: Rows, *kinds: Kind) -> float:
+    mine = _of_stage(plan, stage, rows, *kinds)
+    return float((mine[:, ENDED] - mine[:, BEGAN]).sum())
+
+
+def _of_stage(plan: Plan, stage: int, rows: Rows, *kinds: Kind) -> Array:
+    array, chunk = rows[plan.stages[stage].rank], lane_of(plan.placement)[stage][1]
+    mine: Array = array[_is(array, *kinds) & (array[:, CHUNK] == chunk)]
+    return mine
 
 
 def _is(array: Array, *kinds: Kind) -> Array:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.report.show import RULED, output_width
-from mpipipe.report.units import figures, human_bytes, human_rate, human_seconds, plural
+from mpipipe.report.units import figures, human_bytes, human_rate, human_seconds, milliseconds, plural
 from mpipipe.resources.cluster import Cluster, Host
 
 WIDE = 110
@@ -37,12 +37,16 @@ def hosts_table(cluster: Cluster, width: int | None = None) -> RenderableType:
 def plan_table(plan: Plan, width: int | None = None) -> Table:
     """Every stage in pipeline order. Layers count from 0; times are those of one full micro-batch on one thread.
 
-    A message is that to the next stage, or back. An `r` stands where a stage recomputes.
+    What is sent goes to the next stage, or back. An `r` stands where a stage recomputes.
     """
     groups: list[Keys] = [("stage",), ("rank",), ("host",), ("layers", "names"), ("threads", "in flight")]
-    groups += [("ms forward", "backward"), ("ms message",), ("memory", "of")]
+    groups += [("ms forward", "ms back"), ("ms send",), ("memory", "of")]
     rows = [_stage_cells(plan, index, stage) for index, stage in enumerate(plan.stages)]
-    return _table(_columns(groups, width), rows)
+    table = _table(_columns(groups, width), rows)
+    for column in table.columns:
+        if column.header in ("in flight", "ms forward", "ms back", "ms send"):  # wider than what stands below
+            column.header = column.header.replace(" ", "\n")
+    return table
 
 
 def plan_text(plan: Plan) -> list[str]:
@@ -89,9 +93,9 @@ def _stage_cells(plan: Plan, index: int, stage: StagePlan) -> dict[str, str]:
         "names": f"{names[0]}..{names[-1]}" if len(names) > 1 else "".join(names),
         "threads": str(stage.threads),
         "in flight": f"{stage.in_flight}{' r' if stage.recompute else ''}",
-        "ms forward": figures(stage.forward_s * 1e3),
-        "backward": figures((stage.input_s + stage.weight_s) * 1e3),
-        "ms message": figures((stage.latency_s + stage.wire_s) * 1e3) if index + 1 < len(plan.stages) else "",
+        "ms forward": milliseconds(stage.forward_s),
+        "ms back": milliseconds(stage.input_s + stage.weight_s),
+        "ms send": milliseconds(stage.latency_s + stage.wire_s) if index + 1 < len(plan.stages) else "",
         "memory": human_bytes(stage.bytes),
         "of": human_bytes(stage.available_bytes),
     }

@@ -1,129 +1,132 @@
 """A run in time as one SVG: what the plan foretold above, what was measured below, on one axis.
 
-Each rank has a row for every worker thread, and a thin one for the messages that it takes in.
+Each rank has a row for every worker thread, and two thin ones for the activations and gradients that it takes in.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-from xml.sax.saxutils import escape
+from collections.abc import Iterable, Iterator
 
-from mpipipe.plan.simulated import simulate_plan
+from mpipipe.layers import Array
 from mpipipe.plan.types import Plan
-from mpipipe.report.timeline import BEGAN, CHUNK, ENDED, KIND, KINDS, MICRO, Timeline
-from mpipipe.report.units import human_seconds
-from mpipipe.schedule import Kind
+from mpipipe.report.compared import Message, messages, span_s
+from mpipipe.report.timeline import BEGAN, CHUNK, ENDED, KIND, KINDS, MICRO, Rows, Timeline, foretold
+from mpipipe.report.units import figures
 from mpipipe.schedule.chrome import TraceSpan
 from mpipipe.schedule.draw import COLOURS, LEFT, NAMES, axis, box, text
 
-WIDTH, ROW, THIN, GAP, TOP = 1500, 18, 7, 4, 64
-MESSAGES = {Kind.RECV_ACT: "#9c755f", Kind.RECV_GRAD: "#b07aa1"}
-SENDS = (Kind.SEND_ACT, Kind.SEND_GRAD, Kind.SEND_DATA, Kind.SEND_TARGET)
+ROW, THIN, GAP, TOP = 18, 5, 6, 64
+TASK, NARROWEST, WIDEST = 17, 1100, 8000
+"""Pixels for a task of the busiest worker, so that its number can be read; and of the whole page's axis."""
+AHEAD, BACK = "#9c755f", "#b07aa1"
+FAINT = 0.6
+"""Opacity of a rank's further chunks."""
 
 
-class Bar(NamedTuple):
-    """One action or message of a rank."""
-
-    rank: int
-    kind: Kind
-    micro: int
-    chunk: int
-    start_s: float
-    end_s: float
-
-
-def foretold(plan: Plan) -> list[Bar]:
-    """The plan's own simulation."""
-    lanes = plan.lanes
-    return [
-        Bar(lanes[span.lane], span.action.kind, span.action.micro, span.action.chunk, span.start_s, span.end_s)
-        for span in simulate_plan(plan).spans
-        if span.lane < len(lanes)
-    ]
-
-
-def measured(timeline: Timeline, step: int) -> list[Bar]:
-    """One step of a run; a message from when both ends were posted, as near as the receiver's row can tell."""
-    return [
-        Bar(rank, KINDS[int(row[KIND])], int(row[MICRO]), int(row[CHUNK]), float(row[BEGAN]), float(row[ENDED]))
-        for rank, rows in timeline.steps[step].items()
-        for row in rows
-    ]
-
-
-def trace_spans(bars: Iterable[Bar], what: str, first_rank: int = 0) -> Iterable[TraceSpan]:
-    """For a trace file; `what` names the group."""
-    for bar in bars:
-        if bar.kind in COLOURS or bar.kind in MESSAGES or bar.kind in SENDS:
-            track = "worker" if bar.kind in COLOURS else "in" if bar.kind in MESSAGES else "out"
-            name = f"{what} {bar.kind}{bar.micro}{f'.{bar.chunk}' if bar.chunk else ''}"
-            yield TraceSpan(first_rank + bar.rank, name, what, track, bar.start_s, bar.end_s)
+def trace_spans(plan: Plan, rows: Rows, what: str, first_rank: int = 0) -> Iterator[TraceSpan]:
+    """A step for a trace file; `what` names the group."""
+    for rank, array in rows.items():
+        for row in _tasks(array):
+            chunk = int(row[CHUNK])
+            name = f"{what} {KINDS[int(row[KIND])]}{int(row[MICRO])}{f'.{chunk}' if chunk else ''}"
+            yield TraceSpan(first_rank + rank, name, what, "worker", float(row[BEGAN]), float(row[ENDED]))
+    for one in messages(plan, rows):
+        name = f"{what} {_name(one)}"
+        yield TraceSpan(first_rank + plan.stages[one.receiver].rank, name, what, "in", one.ready_s, one.received_s)
 
 
 def draw_timeline(timeline: Timeline, step: int) -> str:
     """The SVG."""
-    plan, groups = timeline.plan, []
-    groups.append(("predicted", foretold(plan)))
-    groups.append((f"measured, step {step}", measured(timeline, step)))
-    end_s = max(bar.end_s for _, bars in groups for bar in bars if bar.kind in COLOURS)
-    scale = WIDTH / max(end_s, 1e-12)
+    plan = timeline.plan
+    groups = [("predicted", foretold(plan)), (f"measured, step {step}", timeline.steps[step])]
+    end_s = max(span_s(rows) for _, rows in groups)
+    width = _width(plan, groups[0][1], end_s)
+    scale = width / max(end_s, 1e-12)
     title = f"{plan.schedule}, {len(plan.stages)} stages on {len(plan.lanes)} ranks, {plan.micros} micro-batches"
     parts, y = [text(LEFT, 20, title, 14), *_legend(plan)], float(TOP)
-    for name, bars in groups:
-        parts.append(text(8, y + 10, f"{name}: {human_seconds(_last(bars))}", 12))
+    for name, rows in groups:
+        parts.append(text(8, y + 10, f"{name}: {figures(span_s(rows) * 1e3)} ms", 12))
         y += 18
+        arriving = list(messages(plan, rows))
         for rank in plan.lanes:
-            drawn, height = _rank(plan, rank, [bar for bar in bars if bar.rank == rank], scale, y)
+            mine = [one for one in arriving if plan.stages[one.receiver].rank == rank]
+            drawn, height = _rank(plan, rank, rows[rank], mine, (scale, y, width))
             parts += drawn
             y += height
-        parts += axis(end_s * 1e3, scale / 1e3, y, "ms", WIDTH)
+        parts += axis(end_s * 1e3, scale / 1e3, y, "ms", width)
         y += 40
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 20}" height="{y}" font-family="sans-serif">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + width + 20}" height="{y}" font-family="sans-serif">'
     return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>", ""])
 
 
-def _last(bars: Sequence[Bar]) -> float:
-    return max(bar.end_s for bar in bars if bar.kind in COLOURS)
+def _width(plan: Plan, predicted: Rows, end_s: float) -> int:
+    """Of the axis: tasks that wide, on the worker with most of them in what is predicted."""
+    most = max(len(list(_tasks(array))) / _threads(plan, rank) for rank, array in predicted.items())
+    return int(min(WIDEST, max(NARROWEST, TASK * most * end_s / max(span_s(predicted), 1e-12))))
 
 
-def _rank(plan: Plan, rank: int, bars: Sequence[Bar], scale: float, y: float) -> tuple[list[str], float]:
-    """The rows of one rank, and their height."""
-    threads = plan.stages[plan.stages_of(rank)[0]].threads
-    parts, ends = [text(8, y + 13, f"rank {rank}", 11)], [0.0] * threads
-    for row in range(threads):
-        parts.append(box(LEFT, y + row * ROW, WIDTH, ROW - 2, "#eeeeee", "waiting"))
-    for bar in sorted((bar for bar in bars if bar.kind in COLOURS), key=lambda bar: bar.start_s):
-        row = next((n for n in range(threads) if ends[n] <= bar.start_s), ends.index(min(ends)))
-        ends[row] = bar.end_s
-        parts += _task(plan, bar, scale, y + row * ROW)
+def _threads(plan: Plan, rank: int) -> int:
+    return plan.stages[plan.stages_of(rank)[0]].threads
+
+
+def _tasks(array: Array) -> Iterable[Array]:
+    """F, I and W in order of their beginning."""
+    return sorted((row for row in array if KINDS[int(row[KIND])] in COLOURS), key=lambda row: float(row[BEGAN]))
+
+
+def _rank(
+    plan: Plan, rank: int, array: Array, arriving: Iterable[Message], place: tuple[float, float, int]
+) -> tuple[list[str], float]:
+    """The rows of one rank, and their height; `place` are pixels a second, from the top, and of the whole width."""
+    scale, y, width = place
+    threads, held = _threads(plan, rank), plan.stages_of(rank)
+    below = f"stage{'s' * (len(held) > 1)} {', '.join(map(str, held))}"
+    parts = [text(8, y + 11, f"rank {rank}", 11), text(8, y + 23, below, 9, "#777777")]
+    waits = f"rank {rank}, {plan.stages[held[0]].host}: waiting"
+    parts += [box(LEFT, y + row * ROW, width, ROW - 2, "#eeeeee", waits) for row in range(threads)]
+    ends = [0.0] * threads
+    for task in _tasks(array):
+        row = next((n for n in range(threads) if ends[n] <= task[BEGAN]), ends.index(min(ends)))
+        ends[row] = float(task[ENDED])
+        parts += _task(held[int(task[CHUNK])], task, scale, y + row * ROW)
     top = y + threads * ROW
-    for bar in bars:
-        if bar.kind in MESSAGES and bar.end_s > bar.start_s:
-            parts.append(_message(bar, scale, top))
-    return parts, threads * ROW + THIN + GAP
+    parts += [_message(plan, one, scale, top) for one in arriving]
+    return parts, threads * ROW + 2 * THIN + GAP
 
 
-def _task(plan: Plan, bar: Bar, scale: float, y: float) -> list[str]:
-    x, width = LEFT + bar.start_s * scale, (bar.end_s - bar.start_s) * scale
-    stage = plan.stages_of(bar.rank)[bar.chunk]
-    title = f"{bar.kind}{bar.micro} of stage {stage}: {bar.start_s * 1e3:.2f} to {bar.end_s * 1e3:.2f} ms"
-    shape = box(x, y, max(width - 0.5, 0.5), ROW - 2, COLOURS[bar.kind], title, 0.6 if bar.chunk else 1)
-    return [shape, text(x + 2, y + 12, str(bar.micro), 9, "white")] if width > 12 else [shape]
+def _task(stage: int, task: Array, scale: float, y: float) -> list[str]:
+    kind, micro = KINDS[int(task[KIND])], str(int(task[MICRO]))
+    began_s, ended_s = float(task[BEGAN]), float(task[ENDED])
+    x, width = LEFT + began_s * scale, (ended_s - began_s) * scale
+    title = f"{kind}{micro} of stage {stage}: {_from_to(began_s, ended_s)}"
+    shape = box(x, y, max(width - 0.5, 0.5), ROW - 2, COLOURS[kind], title, FAINT if task[CHUNK] else 1)
+    fits = width > 3 + 5.5 * len(micro)
+    return [shape, text(x + 1.5, y + 12, micro, 9, "white")] if fits else [shape]
 
 
-def _message(bar: Bar, scale: float, y: float) -> str:
-    """What arrives: the last of its time, a receive being posted long before."""
-    x, width = LEFT + bar.start_s * scale, (bar.end_s - bar.start_s) * scale
-    title = f"{bar.kind}{bar.micro}: posted {bar.start_s * 1e3:.2f}, there at {bar.end_s * 1e3:.2f} ms"
-    return box(x + max(0.0, width - 3), y, min(max(width, 0.5), 3), THIN - 2, MESSAGES[bar.kind], title)
+def _message(plan: Plan, one: Message, scale: float, y: float) -> str:
+    ahead = one.receiver > one.sender
+    x, width = LEFT + one.ready_s * scale, (one.received_s - one.ready_s) * scale
+    title = f"{_name(one)}: {_from_to(one.ready_s, one.received_s)}"
+    faint = plan.stages_of(plan.stages[one.receiver].rank)[0] != one.receiver
+    place = (x, y + (0 if ahead else THIN), max(width, 1.0), THIN - 1)
+    return box(*place, AHEAD if ahead else BACK, title, FAINT if faint else 1)
+
+
+def _name(one: Message) -> str:
+    what = "activation" if one.receiver > one.sender else "gradient"
+    return f"{what} {one.micro}, stage {one.sender} to {one.receiver}"
+
+
+def _from_to(began_s: float, ended_s: float) -> str:
+    return f"{began_s * 1e3:.2f} to {ended_s * 1e3:.2f} ms ({(ended_s - began_s) * 1e3:.2f})"
 
 
 def _legend(plan: Plan) -> list[str]:
     parts, x = [], float(LEFT)
     marks = [(COLOURS[kind], NAMES[kind]) for kind in COLOURS]
-    marks += [(MESSAGES[Kind.RECV_ACT], "activation arrives"), (MESSAGES[Kind.RECV_GRAD], "gradient arrives")]
+    marks += [(AHEAD, "activation on its way here"), (BACK, "gradient on its way here")]
     for colour, name in marks:
-        parts += [box(x, 30, 12, 12, colour, name), text(x + 17, 40, escape(name), 11)]
-        x += 40 + 7 * len(name)
+        parts += [box(x, 30, 12, 12, colour, name), text(x + 17, 40, name, 11)]
+        x += 36 + 6 * len(name)
     if len(plan.stages) > len(plan.lanes):
         parts.append(text(x, 40, "lighter: the rank's further chunks", 11))
     return parts

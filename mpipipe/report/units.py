@@ -11,6 +11,12 @@ def figures(number: float) -> str:
     return f"{number:.2f}" if size >= 0.1 or size == 0 else f"{number:.2g}"
 
 
+def milliseconds(seconds: float) -> str:
+    """Without the unit, for a column: as `figures`, with two decimals at the most."""
+    ms = seconds * 1e3
+    return figures(ms) if abs(ms) >= 0.1 else f"{ms:.2f}"
+
+
 def human_bytes(size: float) -> str:
     """Binary units: `512 B`, `1.2 GiB`."""
     if abs(size) < 1024:

@@ -15,24 +15,17 @@ from mpipipe.checkpoint import pieces
 from mpipipe.errors import NonFiniteError
 from mpipipe.layers import Array
 from mpipipe.plan import Plan
+from mpipipe.report.timeline import Clocks
 from mpipipe.runtime.collect import Collector, PieceWriter
 from mpipipe.runtime.crew import CONDUCTOR
-from mpipipe.runtime.inbox import Interruption
+from mpipipe.runtime.diverged import DivergedError, check_gradients, loss_error
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Tag, wait_all
 from mpipipe.runtime.move import move, plan_bytes, send_plan
 from mpipipe.runtime.orders import ORDER_SIZE, Order, Report, What, pack_order, report_array, unpack_report
 from mpipipe.runtime.result import StepResult, last_report, layer_squares, sum_up
 from mpipipe.runtime.source import Feed
-from mpipipe.runtime.trace import Listener
-
-
-class DivergedError(Interruption):
-    """A stage reported that the loss of a micro-batch is not finite."""
-
-    def __init__(self, micro: int) -> None:
-        super().__init__(f"micro-batch {micro}")
-        self.micro = micro
+from mpipipe.runtime.trace import MOST_CLOCKS, Listener, ask_clocks
 
 
 class Conductor:
@@ -48,7 +41,7 @@ class Conductor:
         self.all_in = False
         self.saved: list[Path] = []
         self.pieces = pieces(self.crew.model, self.crew.job.train.optimizer)
-        self.clocks: dict[int, tuple[float, float]] = {}
+        self.clocks: list[Clocks] = []
         member.idle = self._look_around
 
     def _take_over(self) -> None:
@@ -69,6 +62,14 @@ class Conductor:
         send_plan(self.member, plan, self.others)
         move(self.member, plan)
         self._take_over()
+
+    def compare_clocks(self) -> None:
+        """Ask every rank for the time, between two steps. Twice or more, and what clocks drift is known too."""
+        self.order(Order(What.CLOCK))
+        ahead = ask_clocks(self.transport, self.others, self.member.patience("asking the time"))
+        if len(self.clocks) == MOST_CLOCKS:
+            del self.clocks[1::2]
+        self.clocks.append(Clocks(time.perf_counter(), ahead))
 
     # ---- batches ------------------------------------------------------------------------------------------------
 
@@ -154,12 +155,7 @@ class Conductor:
     def _norm(self, reports: list[Report], step: int) -> float:
         """Square sums added in layer order, whatever the cut. Raises NonFiniteError naming the layer."""
         squares = layer_squares(reports, self.plan)
-        for layer in reversed(range(len(squares))):
-            if not math.isfinite(squares[layer]):
-                name = self.crew.model.names[layer]
-                raise NonFiniteError(
-                    f"step {step + 1}: the gradient of layer {name} is not finite (the loss still was); {ADVICE}"
-                )
+        check_gradients(squares, self.crew.model.names, step)
         return math.sqrt(math.fsum(squares))
 
     def _counted(self) -> int:
@@ -203,9 +199,7 @@ class Conductor:
         self.member.diagnose(micro)
         wait_all(self.transport, requests, self.member.patience("waiting for diagnoses"))
         bad = [int(array[0]) - 1 for array in self.arrays if array[0] > 0]
-        names = self.crew.model.names
-        where = f"layer {names[min(bad)]} is the first whose output is not" if bad else "every layer's output is"
-        return NonFiniteError(f"step {step + 1}, micro-batch {micro}: the loss is not finite; {where}; {ADVICE}")
+        return loss_error(step, micro, bad, self.crew.model.names)
 
     def _look_around(self) -> None:
         self._pump()
@@ -252,6 +246,3 @@ class Conductor:
     def _pump(self) -> None:
         if self.collector is not None and not self.all_in:
             self.all_in = self.collector.pump()
-
-
-ADVICE = "a smaller train.learning_rate, train.clip_norm or train.warmup_steps may help"

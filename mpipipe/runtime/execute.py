@@ -1,14 +1,17 @@
 """The interpreter: walks a rank's program, starts what may start, and waits without spinning.
 
 A program is the graphs of the rank's lanes laid side by side, each node with the function that does it. Tasks whose
-needs are met go to the work queue, those first that stand first; messages are begun at once. The queue is never filled
-further than one task ahead of the workers, so that the order of the schedule stays the order of preference.
+needs are met go to the work queue, from which a worker takes the one that stands first in the program, as in the
+simulation; messages are begun at once. Those who wait for a task alone need not wait for the main thread too: the
+worker puts them into the queue before it takes its next one, so that what stands first is there to be taken.
 """
 
-import heapq
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,7 @@ import numpy as np
 from mpipipe.layers import Array
 from mpipipe.runtime.messages import Patience, Transport
 from mpipipe.runtime.workqueue import Task, WorkQueue
-from mpipipe.schedule import Action, Graph, Node
-
-AHEAD = 1
-"""Tasks in the queue beyond those that workers are at, so that no worker falls asleep between two tasks."""
+from mpipipe.schedule import Action, Graph, Kind, Node
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Program:
     """Nodes of all lanes of a rank. Exactly one of `tasks[i]` and `messages[i]` is there.
 
     `times` (2, nodes) says of the last run when each node began and ended, by time.perf_counter: a task when a worker
-    took it and was through, a message when it was begun and when it was seen to have ended. `computes` is 1 for tasks.
+    took it and was through, a message when it was begun and when it was seen to have ended. `computes` is 1 for F, I
+    and W, which are the stages' own work, and 0 for all else.
     """
 
     actions: tuple[Action, ...]
@@ -60,7 +61,7 @@ def make_program(
             messages.append(None if node.computes else message_of(node))
             actions.append(node.action)
             parts.append(node.part)
-    computes, times = np.array([float(task is not None) for task in tasks]), np.zeros((2, len(actions)))
+    computes = np.array([float(action.kind in (Kind.F, Kind.I, Kind.W)) for action in actions])
     return Program(
         tuple(actions),
         tuple(parts),
@@ -69,7 +70,7 @@ def make_program(
         tuple(tasks),
         tuple(messages),
         computes,
-        times,
+        np.zeros((2, len(actions))),
     )
 
 
@@ -84,6 +85,7 @@ def execute(
     try:
         run.loop(idle, patience)
     except BaseException:
+        run.stopped = True
         work.drain()
         raise
 
@@ -92,10 +94,12 @@ class _Run:
     def __init__(self, program: Program, work: WorkQueue, transport: Transport) -> None:
         self.program, self.work, self.transport = program, work, transport
         self.missing = list(program.needs)
-        self.ready: list[int] = []
+        self.lock = threading.Lock()
+        self.begin: deque[int] = deque()
+        """Messages whose needs are met, for the main thread to begin."""
+        self.stopped = False
         self.requests: list[Any] = []
         self.owners: list[int] = []
-        self.running = 0
         self.left = len(program.actions)
         self.began, self.ended = program.times
 
@@ -103,8 +107,8 @@ class _Run:
         for i, count in enumerate(self.program.needs):
             if not count:
                 self.start(i)
+        self.begin_messages()
         while self.left:
-            self.feed()
             if self.look(0.0):
                 patience.renew()
                 continue
@@ -113,56 +117,50 @@ class _Run:
                 patience.renew()
 
     def start(self, i: int) -> None:
-        message = self.program.messages[i]
-        if message is None:
-            heapq.heappush(self.ready, i)
+        task = self.program.tasks[i]
+        if task is None:
+            self.begin.append(i)
         else:
+            self.work.put(i, task, i, partial(self.release, i))
+
+    def look(self, wait_s: float) -> bool:
+        """Take in what has ended, a task within `wait_s` at the longest. Whether anything had."""
+        before = self.left
+        done = self.work.take(wait_s)
+        if done is not None:
+            self.began[done.key], self.ended[done.key] = done.began_s, done.ended_s
+            self.left -= 1
+        if self.requests:
+            for index in sorted(self.transport.finished(self.requests), reverse=True):
+                owner = self.owners.pop(index)
+                self.requests.pop(index)
+                self.ended[owner] = time.perf_counter()
+                self.left -= 1
+                self.release(owner)
+        self.begin_messages()
+        return self.left < before
+
+    def begin_messages(self) -> None:
+        while self.begin:
+            i = self.begin.popleft()
+            message = self.program.messages[i]
+            assert message is not None
             self.began[i] = time.perf_counter()
             self.requests.append(message())
             self.owners.append(i)
 
-    def feed(self) -> None:
-        while self.ready and self.running < self.work.threads + AHEAD:
-            i = heapq.heappop(self.ready)
-            task = self.program.tasks[i]
-            assert task is not None
-            self.work.put(i, task)
-            self.running += 1
-
-    def look(self, wait_s: float) -> bool:
-        """Take in what has ended, a task within `wait_s` at the longest. Whether anything had."""
-        ended = self.take(wait_s)
-        done = [] if ended is None else [ended]
-        if self.requests:
-            for index in sorted(self.transport.finished(self.requests), reverse=True):
-                owner = self.owners.pop(index)
-                self.ended[owner] = time.perf_counter()
-                done.append(owner)
-                self.requests.pop(index)
-        for i in done:
-            self.finish(i)
-        return bool(done)
-
-    def take(self, wait_s: float) -> int | None:
-        try:
-            done = self.work.take(wait_s)
-        except Exception:
-            self.running -= 1
-            raise
-        if done is None:
-            return None
-        self.running -= 1
-        i: int = done.key
-        self.began[i], self.ended[i] = done.began_s, done.ended_s
-        return i
-
-    def finish(self, i: int) -> None:
-        self.left -= 1
-        for user in self.program.users[i]:
-            self.missing[user] -= 1
-            if not self.missing[user]:
+    def release(self, i: int) -> None:
+        """Start whoever waited for node i alone. The main thread calls this of messages, workers of their tasks."""
+        with self.lock:
+            ready = []
+            for user in self.program.users[i]:
+                self.missing[user] -= 1
+                if not self.missing[user]:
+                    ready.append(user)
+        if not self.stopped:
+            for user in ready:
                 self.start(user)
 
     def pending(self) -> str:
-        names = [str(self.program.actions[i]) for i in self.owners[:6]]
+        names = [str(self.program.actions[i]) for i in self.owners[:12]]
         return ", ".join(names) or "its own tasks"

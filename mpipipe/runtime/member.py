@@ -25,6 +25,7 @@ from mpipipe.runtime.programs import Programs
 from mpipipe.runtime.share import Now
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import NonFiniteLossError, Stage
+from mpipipe.runtime.tied import swap
 from mpipipe.runtime.trace import Teller, compute_seconds
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
 from mpipipe.schedule import Kind
@@ -135,13 +136,8 @@ class Member:
 
     def _join_tied(self) -> None:
         """Exchange the gradients of a weight that two stages share, both perhaps of this rank, and add them up."""
-        tied, ranks = [stage.tied for stage in self.stages if stage.tied], self.crew.tied_ranks
-        both: list[Any] = []
-        for one in tied:
-            if one.is_apart and ranks is not None:
-                mine, other = one.copy, 1 - one.copy
-                both.append(self.transport.receive(one.twin, ranks[other], Tag.TIED.of(other)))
-                both.append(self.transport.send(one.gradients[0], ranks[other], Tag.TIED.of(mine)))
+        tied = [stage.tied for stage in self.stages if stage.tied]
+        both = swap(self.transport, tied, self.crew.tied_ranks)
         if both:
             self.wait(both, "exchanging the gradient of the tied weight")
         for one in tied:

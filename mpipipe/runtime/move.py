@@ -15,9 +15,10 @@ from mpipipe.checkpoint import pieces
 from mpipipe.plan import Plan
 from mpipipe.records import from_plain, to_plain
 from mpipipe.runtime.crew import CONDUCTOR, Crew, shares_of
+from mpipipe.runtime.held import Held
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Tag
-from mpipipe.runtime.stage import Held, Stage
+from mpipipe.runtime.stage import Stage
 
 
 def send_plan(member: Member, plan: Plan, ranks: list[int]) -> None:

@@ -23,6 +23,7 @@ class What(IntEnum):
     STOP = 6
     GENERATE = 7
     MOVE = 8
+    CLOCK = 9
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ the same random draws, in an area that belongs to the gradient slot until W has 
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -22,18 +21,15 @@ from mpipipe.layers import (
     Key,
     Layer,
     Scratch,
-    Shape,
-    Tree,
     Update,
     is_running,
     leaves,
     make_tree,
     square_sum,
-    state_names,
-    touched,
     tree_bytes,
     update_weight,
 )
+from mpipipe.runtime.held import Held, make_held
 from mpipipe.runtime.parts import group_tiles
 from mpipipe.runtime.share import Now, Share
 from mpipipe.runtime.slots import DTYPE, GradientSlot, Ring, Slot, make_area, make_gradient_slot, make_slot
@@ -49,19 +45,6 @@ class NonFiniteLossError(Exception):
         self.micro = micro
 
 
-@dataclass(frozen=True)
-class Held:
-    """What a layer's rank has of it between two steps: its weights, and the optimizer's state by their paths."""
-
-    weights: Tree
-    state: dict[str, Tree]
-
-    def array(self, path: str, state: str) -> Array:
-        """The weight at `path`, or that state of it."""
-        array: Array = self.state[path][state] if state else dict(leaves(self.weights))[path]
-        return array
-
-
 class Stage:
     """One stage of a rank. Making it allocates everything and raises MemoryError where that cannot be had.
 
@@ -73,7 +56,10 @@ class Stage:
         self.layers: tuple[Layer, ...] = share.model.layers[share.first : share.last]
         self.shapes = share.model.shapes[share.first : share.last + 1]
         self.is_last = share.last == len(share.model.layers)
-        held = [(kept or {}).get(share.first + i) or self._new(*each) for i, each in enumerate(self._each())]
+        held = [
+            (kept or {}).get(share.first + i) or make_held(*each, share.optimizer)
+            for i, each in enumerate(self._each())
+        ]
         self.weights = [one.weights for one in held]
         self.state = [one.state for one in held]
         trains = share.optimizer != "none"
@@ -92,14 +78,6 @@ class Stage:
 
     def _each(self) -> list[tuple[Layer, tuple[int, ...]]]:
         return list(zip(self.layers, self.shapes, strict=False))
-
-    def _new(self, layer: Layer, shape: Shape) -> Held:
-        weights = make_tree(layer.parameters(shape), DTYPE)
-        names = self.share.optimizer
-        state = {
-            path: {name: touched(w.shape, DTYPE) for name in state_names(names, path)} for path, w in leaves(weights)
-        }
-        return Held(weights, state)
 
     def let_go(self) -> dict[int, Held]:
         """Weights and state of every layer; the stage lets go of all else, and is of no more use."""

@@ -5,10 +5,12 @@ Before each update, both copies get the sum of both gradients: of two terms, so 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mpipipe.layers import Array, Model, Tree, touched
+from mpipipe.runtime.messages import Tag, Transport
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Tied:
         np.add(here, other, out=here)
         if not self.is_apart:
             np.copyto(other, here)
+
+
+def swap(transport: Transport, tied: Sequence[Tied], ranks: tuple[int, int] | None) -> list[Any]:
+    """Begin to exchange the gradients of copies that are apart, perhaps both of this rank; `ranks` hold the two."""
+    both: list[Any] = []
+    for one in tied:
+        if one.is_apart and ranks is not None:
+            mine, other = one.copy, 1 - one.copy
+            both.append(transport.receive(one.twin, ranks[other], Tag.TIED.of(other)))
+            both.append(transport.send(one.gradients[0], ranks[other], Tag.TIED.of(mine)))
+    return both
 
 
 def make_tied(model: Model, first: int, gradients: Sequence[Tree]) -> Tied | None:

@@ -2,7 +2,8 @@
 
 Every step is recorded, in the arrays of its program. What is told are full batches only, the first, second, fourth,
 eighth and so on, and the last few of every stretch of 64: which these are every rank knows by counting. Rank 0 keeps
-the former, and the latest of the latter, so that neither its memory nor the file grows with the run.
+the former, and the latest of the latter, so that neither its memory nor the file grows with the run. A resumed run, and
+one whose layers have moved, counts anew.
 """
 
 import time
@@ -22,7 +23,11 @@ KINDS = tuple(Kind)
 COLUMNS = 6
 """Of a record: number of the kind, micro-batch, chunk, part, began and ended."""
 STRETCH, LAST, KEPT = 64, 4, 48
-"""Of each stretch of so many steps, the last few are told; so many of them are kept."""
+"""Of each stretch of so many steps, the last few are told; so many of them are kept at the most."""
+KEPT_BYTES = 4 << 20
+"""And so many bytes of them."""
+MOST_CLOCKS = 64
+"""Comparisons of clocks that are remembered: of more, every second one is."""
 ROUNDS = 12
 """Questions about the time by which a clock's offset is found."""
 
@@ -93,6 +98,9 @@ class Listener:
             self.firsts[step] = rows
         else:
             self.latest.append((step, rows))
+            size = sum(array.nbytes for array in rows.values())
+            while len(self.latest) > 1 and len(self.latest) * size > KEPT_BYTES:
+                self.latest.popleft()
 
     def records(self) -> dict[int, dict[int, Array]]:
         """By step and rank."""
@@ -114,7 +122,7 @@ def answer_clock(transport: Transport, conductor: int, patience: Patience) -> No
 
 
 def ask_clocks(transport: Transport, ranks: Sequence[int], patience: Patience) -> dict[int, tuple[float, float]]:
-    """Rank 0: by rank, seconds to take from its clock for rank 0's, and how far off that may be.
+    """Rank 0: by rank, seconds that its clock is ahead of rank 0's, and how far off that may be.
 
     Of the rounds, that with the shortest way there and back; the answer came at most half of it from the middle
     (Cristian 1989).

@@ -4,6 +4,9 @@ Each worker has a Scratch of its own. The first exception of a task comes out of
 task's key, so that the rank can say what failed.
 """
 
+import heapq
+import itertools
+import math
 import queue
 import threading
 import time
@@ -43,7 +46,11 @@ class WorkQueue:
 
     def __init__(self, threads: int) -> None:
         self.threads, self.busy_s, self.pace = threads, 0.0, 1.0
-        self._todo: queue.SimpleQueue[tuple[Any, Task] | None] = queue.SimpleQueue()
+        self._todo: list[tuple[float, int, Any, Task, Callable[[], None] | None]] = []
+        self._count = itertools.count()
+        self._lock = threading.Lock()
+        self._tickets: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """One for each task put in; a False one ends the worker that draws it."""
         self._done: deque[tuple[Done, BaseException | None]] = deque()
         # Released when a task has ended. A SimpleQueue would not do for the main thread: CPython's `get` forgets its
         # timeout, and waits for ever, if a signal comes as it runs out.
@@ -53,9 +60,14 @@ class WorkQueue:
         for worker in self._workers:
             worker.start()
 
-    def put(self, key: Any, task: Task) -> None:
-        """Hand in a task under a key."""
-        self._todo.put((key, task))
+    def put(self, key: Any, task: Task, place: float = 0.0, then: Callable[[], None] | None = None) -> None:
+        """Hand in a task under a key. A worker that is free takes that with the least `place`, of equals the first.
+
+        `then` is called by the worker once the task has ended well, before it takes another; it may put in more.
+        """
+        with self._lock:
+            heapq.heappush(self._todo, (place, next(self._count), key, task, then))
+        self._tickets.put(True)
 
     def take(self, wait_s: float | None) -> Done | None:
         """A task that has ended, or None after `wait_s` seconds. Raises TaskError for one that raised."""
@@ -83,17 +95,19 @@ class WorkQueue:
             raise
 
     def drain(self) -> None:
-        """Wait until every task that was put in has ended, whatever became of it, and forget them all.
+        """Drop what no worker has begun, wait until all else has ended, whatever became of it, and forget it.
 
         Nothing is counted: an interrupt may have come before a task that ended was counted as such.
         """
+        with self._lock:
+            self._todo.clear()
         mark, last = object(), threading.Barrier(self.threads)
 
         def wait_for_all(scratch: Scratch) -> None:
             last.wait()  # so that each worker takes one of these, and none is busy with anything else by then
 
         for _ in self._workers:
-            self.put(mark, wait_for_all)
+            self.put(mark, wait_for_all, math.inf)
         missing = self.threads
         while missing:
             while not self._done:
@@ -103,14 +117,17 @@ class WorkQueue:
     def close(self) -> None:
         """End the workers once they have done what is in the queue."""
         for _ in self._workers:
-            self._todo.put(None)
+            self._tickets.put(False)
         for worker in self._workers:
             worker.join()
 
     def _work(self) -> None:
         scratch, owed_s = Scratch(), 0.0
-        while (item := self._todo.get()) is not None:
-            key, task = item
+        while self._tickets.get():
+            with self._lock:
+                if not self._todo:
+                    continue  # what the ticket was for has been dropped
+                _, _, key, task, then = heapq.heappop(self._todo)
             error: BaseException | None = None
             began = time.perf_counter()
             try:
@@ -121,7 +138,10 @@ class WorkQueue:
             scratch.release(0)
             if self.pace < 1:
                 owed_s = _sleep(owed_s + (1 / self.pace - 1) * (time.perf_counter() - began))
-            self._done.append((Done(key, began, time.perf_counter()), error))
+            ended = time.perf_counter()
+            if then is not None and error is None:
+                then()
+            self._done.append((Done(key, began, ended), error))
             with suppress(RuntimeError):  # it has been rung already
                 self._bell.release()
 

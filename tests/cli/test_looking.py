@@ -13,7 +13,7 @@ sys.modules["mpi4py"] = None
 from mpipipe.cli import main
 path = sys.argv[1]
 for arguments in (["schedule"], ["inspect", path], ["inspect", path, "--stats"], ["inspect", path, "--diff", path],
-                  ["plan", "tiny.toml"]):
+                  ["plan", "tiny.toml"], ["timeline", sys.argv[2], "--svg", "run.svg"]):
     assert main(arguments) == 0, arguments
     print("====", flush=True)
 assert main(["train", "tiny.toml"]) == 2
@@ -25,7 +25,8 @@ def loaded():
     return [name for name in sys.modules if name.split(".")[0] == "mpi4py"]
 assert not loaded()
 from mpipipe.cli import main
-for arguments in (["schedule", "--svg", "some.svg"], ["inspect", sys.argv[1]], ["plan", "tiny.toml"]):
+for arguments in (["schedule", "--svg", "some.svg"], ["inspect", sys.argv[1]], ["plan", "tiny.toml"],
+                  ["timeline", sys.argv[2], "--svg", "run.svg"]):
     assert main(arguments) == 0
     assert not loaded(), arguments
 import mpipipe.train, mpipipe.evaluate, mpipipe.predict, mpipipe.probe
@@ -40,17 +41,18 @@ def python(program, folder, *arguments):
 
 
 def test_where_mpi4py_cannot_be_imported(tmp_path, trained):
-    done = python(WITHOUT, tmp_path, newest(trained))
+    done = python(WITHOUT, tmp_path, newest(trained), trained)
     assert done.returncode == 0, done.stderr
-    schedule, tree, stats, difference, plan, _ = done.stdout.split("====\n")
+    schedule, tree, stats, difference, plan, times, _ = done.stdout.split("====\n")
     assert "rank 3 |" in schedule and "000_linear/" in tree and "minimum" in stats
     assert difference.startswith("no difference") and "1 stage on 1 rank" in plan
+    assert "bubble: " in times
     assert re.fullmatch(r"mpipipe: error: MPI: no MPI library can be loaded \(.*\); .*\n", done.stderr)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.svg", "tiny.toml"]
 
 
 def test_looking_loads_no_mpi(tmp_path, trained):
-    done = python(UNLOADED, tmp_path, newest(trained))
+    done = python(UNLOADED, tmp_path, newest(trained), trained)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "some.svg").read_text().startswith("<svg")
 

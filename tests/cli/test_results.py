@@ -139,8 +139,10 @@ def test_nothing_need_divide_anything(desk, batch, micro_batch):
 def test_what_a_run_leaves(desk):
     out = desk.does("train", "tiny.toml", "--out", "run", picture=True)
     run = desk.folder / "run"
-    files = ["checkpoints", "cluster.json", "job.toml", "loss.png", "metrics.csv", "plan.json", "summary.json"]
-    assert sorted(path.name for path in run.iterdir()) == files and checkpoints(run) == ["step-00000004.h5"]
+    files = ["cluster.json", "job.toml", "loss.png", "metrics.csv", "plan.json", "summary.json", "timeline.npz"]
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", *files] and checkpoints(run) == [
+        "step-00000004.h5"
+    ]
     accuracy = summary(run)["validation_accuracy"]
     assert f"accuracy on the 359 held-back samples: {accuracy:.2%}" in out
     assert out.splitlines()[-1] == "results are in run"

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from mpipipe.report.timeline import read_timeline
+
 from .running import checkpoints, metrics, newest, settings, summary, tree
 
 ENDLESS = "train.steps=1000000"
@@ -23,8 +25,8 @@ def begin(desk, *sets, rows=3, **more):
     return child
 
 
-def interrupt(desk, child, number=signal.SIGINT):
-    """Send the signal; the last line on standard error."""
+def interrupt(desk, child, number=signal.SIGINT, times=()):
+    """Send the signal; the last line on standard error. `times` are those of the last checkpoint begun, if any was."""
     sent = time.monotonic()
     os.kill(child, number)
     ended = desk.shell.end()
@@ -34,7 +36,7 @@ def interrupt(desk, child, number=signal.SIGINT):
     assert all(re.match("epoch |saved |step-.*: saving paused", line) for line in before), ended.err
     files = {"checkpoints", "cluster.json", "job.toml", "metrics.csv", "plan.json"}
     run = desk.folder / "run"
-    assert {path.name for path in run.iterdir()} == files
+    assert {path.name for path in run.iterdir()} == files.union(times)
     assert all(name.endswith(".h5") for name in checkpoints(run))
     return last
 
@@ -47,7 +49,7 @@ def test_interrupted(desk, number):
 
 
 def test_interrupted_with_checkpoints(desk):
-    last = interrupt(desk, begin(desk, "run.checkpoint_every=2", rows=8))
+    last = interrupt(desk, begin(desk, "run.checkpoint_every=2", rows=8), times={"timeline.npz"})
     run = desk.folder / "run"
     assert 1 <= len(checkpoints(run)) <= 4
     named = re.fullmatch(r"mpipipe: (?:error: )?interrupted after step \d+; the newest checkpoint is (.*)", last)[1]
@@ -60,8 +62,9 @@ def test_interrupted_while_saving(desk):
     # one step is done, and its checkpoint has seconds to go
     child = begin(desk, "run.checkpoint_every=1", rows=1, mishap="slow_disk")
     time.sleep(0.3)
-    interrupt(desk, child)
+    interrupt(desk, child, times={"timeline.npz"})
     assert checkpoints(desk.folder / "run") == []
+    assert list(read_timeline(desk.folder / "run/timeline.npz").steps) == [1]
 
 
 @pytest.mark.parametrize("mishap", ["slow_take", "slow_read"])

@@ -49,7 +49,7 @@ def test_every_command_and_argument_is_described():
     assert commands == set(cli.COMMANDS)
     for name in commands:
         assert re.search(rf"^  {name}  +[A-Z]", MANUAL, re.MULTILINE)
-    for name in ("JOB", "CHECKPOINT", "INPUT", "PROMPT", "MODEL"):
+    for name in ("JOB", "CHECKPOINT", "RUN", "INPUT", "PROMPT", "MODEL"):
         assert re.search(rf"^  {name}  +[A-Z]", MANUAL, re.MULTILINE)
     assert all(f"{status}" in MANUAL.split("Exit status:")[1] for status in (0, 1, 2))
 

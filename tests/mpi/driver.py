@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import mpipipe
-from mpipipe import launcher, train
+from mpipipe import launcher, planning, train
 from mpipipe.cli import main
 from mpipipe.runtime import conduct, generating, member, stage
 from mpipipe.runtime.stage import Stage
@@ -140,7 +140,7 @@ def placed():
         )
         return replace(plan, schedule="shuffled", stages=stages, idle=())
 
-    whole, train.make_plan = train.make_plan, lie
+    whole, planning.make_plan = planning.make_plan, lie
     SCHEDULES.update(SHUFFLED)
 
 

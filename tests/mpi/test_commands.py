@@ -26,7 +26,8 @@ def test_the_main_job_learns_and_leaves_everything(trained):
     assert ended.seconds < 60
     left = {path.name for path in folder.iterdir()}
     assert left == {
-        "job.toml", "cluster.json", "plan.json", "metrics.csv", "summary.json", "loss.png", "checkpoints"
+        "job.toml", "cluster.json", "plan.json", "metrics.csv", "summary.json", "loss.png", "timeline.npz",
+        "checkpoints",
     }  # fmt: skip
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert len(rows) == summary["steps"]

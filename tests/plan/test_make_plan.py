@@ -250,9 +250,8 @@ def test_slow_links_are_hidden_by_more_in_flight():
 
 def test_the_step_of_a_pipeline_without_links_to_speak_of():
     """Ranks of one host: m t + (p - 1)(F + I), the latency of a message and the update besides."""
-    plan = make_plan(
-        equal_layers(3), cluster(*(host(rank, name="mini") for rank in range(3))), job(10, schedule="1f1b")
-    )
+    ranks = cluster(*(host(rank, name="mini") for rank in range(3)))
+    plan = make_plan(equal_layers(3), ranks, job(10, schedule="1f1b"))
     assert plan.step_s == approx(10 * 0.3 + 2 * 0.2, rel=0.01)
     assert plan.bubble == approx(1 - 30 / 34, abs=0.01)
 

@@ -36,7 +36,7 @@ def cluster(ranks: int = 3) -> Cluster:
 
 def plan() -> Plan:
     stages = (
-        StagePlan(1, "laptop-anna", 0, 4, 3, 2, 2, 0.0031, 0.003, 0.0041, 312 << 20, 15 * GIB),
+        StagePlan(1, "laptop-anna", 0, 4, 3, 2, 2, 0.0031, 0.003, 0.0041, 312 << 20, 15 * GIB, False, 0.0002, 0.00064),
         StagePlan(0, "mini1", 4, 5, 2, 1, 1, 0.0123, 0.02, 0.0021, 1 << 30, 16 * GIB),
     )
     layers = ("conv1", "relu1", "conv2", "pool", "dense")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpipipe.report.units import figures, human_bytes, human_flops, human_rate, human_seconds
+from mpipipe.report.units import figures, human_bytes, human_flops, human_rate, human_seconds, milliseconds
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,10 @@ def test_figures_are_near_and_have_no_exponent(number):
     text = figures(number)
     assert re.fullmatch(r"\d+(\.\d+)?", text)
     assert float(text) == pytest.approx(number, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0.00"), (7.7e-6, "0.01"), (4e-4, "0.40"), (0.0123, "12.3"), (2, "2000")]
+)
+def test_milliseconds_of_a_column(seconds, text):
+    assert milliseconds(seconds) == text

@@ -86,7 +86,7 @@ def test_the_first_layer_that_is_not_finite_is_named(order, recompute):
 def test_squares_are_put_back_into_the_order_of_the_layers():
     plan = make_case(DEEP, (4,), cuts=(1, 3, 4), order=(1, 0, 2, 1)).plan
     held = {1: (0.0, 4.0, 5.0), 0: (1.0, 2.0), 2: (3.0,)}
-    reports = [Report(-1, 0, 0, 0, 0, 0, held[rank]) for rank in plan.lanes]
+    reports = [Report(-1, 0, 0, 0, 0, 0, 0, held[rank]) for rank in plan.lanes]
     assert layer_squares(reports, plan) == [0, 1, 2, 3, 4, 5]
 
 

@@ -1,5 +1,6 @@
 """The interpreter: everything once, after what it needs, the first of the lane first, and nothing left behind."""
 
+import math
 import threading
 import time
 from functools import partial
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.errors import StallError
-from mpipipe.runtime.execute import AHEAD, Program, execute, make_program
+from mpipipe.runtime.execute import Program, execute, make_program
 from mpipipe.runtime.local import LocalTransport, Mailbox
 from mpipipe.runtime.messages import Patience
 from mpipipe.runtime.workqueue import TaskError, WorkQueue
@@ -29,28 +30,30 @@ from mpipipe.schedule import (
 
 
 class Counted(WorkQueue):
-    """Knows how many tasks are in it and in which order they were put in."""
+    """Knows how many tasks are in it and in which order they were begun."""
 
     def __init__(self, threads):
         super().__init__(threads)
-        self.inside = self.most = 0
+        self.inside = 0
         self.order = []
 
-    def put(self, key, task):
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        self.order.append(key)
-        super().put(key, task)
+    def put(self, key, task, place=0.0, then=None):
+        def noted(scratch):
+            self.order.append(key)
+            task(scratch)
+
+        self.inside += place < math.inf
+        super().put(key, noted if place < math.inf else task, place, then)
 
     def take(self, wait_s):
         before = self.busy_s
         try:
-            key = super().take(wait_s)
+            done = super().take(wait_s)
         except TaskError:
             self.inside -= 1
             raise
-        self.inside -= key is not None or self.busy_s != before
-        return key
+        self.inside -= done is not None or self.busy_s != before
+        return done
 
 
 def program(needs, task, message=None):
@@ -62,7 +65,10 @@ def program(needs, task, message=None):
     messages = [message(i) if message else None for i in range(len(needs))]
     tasks = [None if messages[i] else partial(task, i) for i in range(len(needs))]
     actions = tuple(Action(Kind.F, i) for i in range(len(needs)))
-    return Program(actions, tuple(map(len, needs)), tuple(map(tuple, users)), tuple(tasks), tuple(messages))
+    counts, computes = tuple(map(len, needs)), np.array([float(task is not None) for task in tasks])
+    times, parts = np.zeros((2, len(needs))), (0,) * len(needs)
+    users = tuple(map(tuple, users))
+    return Program(actions, parts, counts, users, tuple(tasks), tuple(messages), computes, times)
 
 
 def run(made, threads=1, idle=lambda: None, stall_s=20.0, transport=None):
@@ -109,22 +115,19 @@ def test_every_node_once_and_after_what_it_needs(needs, threads, talking):
     work = run(program(needs, task, message), threads, transport=link)
     assert sorted(done) == list(range(len(needs)))
     assert all(done.index(need) < done.index(i) for i, some in enumerate(needs) for need in some)
-    assert work.most <= threads + AHEAD and work.inside == 0
+    assert work.inside == 0
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_queue_is_filled_one_task_ahead_and_no_further(threads):
+def test_ready_tasks_are_taken_in_the_order_of_the_program(threads):
     work = run(program([[]] * 30, lambda i, scratch: time.sleep(1e-3)), threads)
-    assert work.most == threads + AHEAD
     assert work.order == list(range(30))
 
 
 def test_of_the_ready_tasks_the_first_of_the_lane_goes_first():
-    """1 must wait for 0; once it is ready it goes before all that stand behind it, save those already handed in."""
+    """1 must wait for 0; once it is ready it goes before all that stand behind it."""
     needs = [[0] if i == 1 else [] for i in range(12)]
-    order = run(program(needs, lambda i, scratch: time.sleep(2e-3))).order
-    assert order[:2] == [0, 2] and order.index(1) <= 3
-    assert [i for i in order if i != 1] == [0, *range(2, 12)]
+    assert run(program(needs, lambda i, scratch: time.sleep(2e-3))).order == list(range(12))
 
 
 def test_lanes_lie_side_by_side_the_source_first():
@@ -216,7 +219,7 @@ def test_what_idle_raises_ends_the_program_when_no_task_runs_any_more(error):
 
     with pytest.raises(error):
         run(program([[]] * 50, task), 2, idle)
-    assert len(done) <= 2 + AHEAD + len(calls)
+    assert len(done) <= 2 + 2 + len(calls)
 
 
 def test_what_a_message_raises_ends_the_program():

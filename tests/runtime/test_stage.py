@@ -183,8 +183,8 @@ def test_an_order_arrives_as_it_was_given(order):
 
 def test_a_report_arrives_as_it_was_given():
     array = report_array(3)
-    array[:] = (-1, 2.5, 7, 0.25, 0.125, 4096, 1, 2, 3)
-    assert unpack_report(array) == Report(-1, 2.5, 7, 0.25, 0.125, 4096, (1.0, 2.0, 3.0))
+    array[:] = (-1, 2.5, 7, 0.25, 0.125, 0.0625, 4096, 1, 2, 3)
+    assert unpack_report(array) == Report(-1, 2.5, 7, 0.25, 0.125, 0.0625, 4096, (1.0, 2.0, 3.0))
 
 
 def test_the_source_keeps_features_in_slots_and_targets_for_the_batch():

