@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 
+from mpipipe.plan.kinds import alike
 from mpipipe.plan.limits import Limits
 from mpipipe.plan.price import Candidate, Prices, stage_cost
 from mpipipe.plan.problem import Problem, StageChoice, Stages
@@ -97,12 +98,12 @@ def _other_hosts(problem: Problem, stages: Stages) -> Iterator[Stages]:
     hosts = list(dict.fromkeys(stage.host for stage in stages))
     slowest = max(stages, key=lambda one: _period(problem, one)).host
     for a, b in combinations(hosts, 2):
-        if (len(hosts) <= MANY or slowest in (a, b)) and not _alike(problem, a, b):
+        if (len(hosts) <= MANY or slowest in (a, b)) and not alike(problem, a, b):
             yield tuple(_moved(stage, {a: b, b: a}) for stage in stages)
     for new in range(len(problem.threads)):
         if new not in hosts:
             for old in hosts:
-                if (len(hosts) <= MANY or old == slowest) and not _alike(problem, old, new):
+                if (len(hosts) <= MANY or old == slowest) and not alike(problem, old, new):
                     yield tuple(_moved(stage, {old: new}) for stage in stages)
 
 
@@ -112,7 +113,7 @@ def _other_places(stages: Stages) -> Iterator[Stages]:
         return
     for s in range(len(stages)):
         for to in range(len(stages)):
-            if abs(to - s) != 0:
+            if to != s:
                 order = [*stages[:s], *stages[s + 1 :]]
                 order.insert(to, stages[s])
                 yield _laid_out([(one.host, one.last - one.first) for one in order])
@@ -164,8 +165,3 @@ def _period(problem: Problem, stage: StageChoice) -> float:
 
 def _moved(stage: StageChoice, to: dict[int, int]) -> StageChoice:
     return replace(stage, host=to.get(stage.host, stage.host))
-
-
-def _alike(problem: Problem, a: int, b: int) -> bool:
-    tables = (problem.forward_s, problem.input_s, problem.weight_s, problem.threads, problem.room_bytes)
-    return all((table[a] == table[b]).all() for table in tables)

@@ -27,7 +27,7 @@ def group_hosts(problem: Problem) -> Kinds:
     kinds: list[list[int]] = []
     for host in range(problem.hosts):
         for kind in kinds:
-            if all(_alike(problem, host, other) for other in kind) and _like_pairs(problem, kind, host):
+            if all(alike(problem, host, other) for other in kind) and _like_pairs(problem, kind, host):
                 kind.append(host)
                 break
         else:
@@ -35,7 +35,8 @@ def group_hosts(problem: Problem) -> Kinds:
     return tuple(map(tuple, kinds))
 
 
-def _alike(problem: Problem, a: int, b: int) -> bool:
+def alike(problem: Problem, a: int, b: int) -> bool:
+    """Whether two hosts may change places in any plan and nothing else changes."""
     rows = (problem.forward_s, problem.input_s, problem.weight_s, problem.threads, problem.room_bytes)
     if any((table[a] != table[b]).any() for table in rows):
         return False

@@ -13,6 +13,8 @@ from mpipipe.schedule import Placement
 
 ROUNDS = 400
 """Changes to one cut that are made at the most."""
+STEPS = (1, -1, 2, -2, 4, -4)
+"""Layers that a cut moves by: past one that is long on the host that would take it, too."""
 
 
 def spread(problem: Problem, hosts: Sequence[int], placement: Placement) -> Stages:
@@ -40,7 +42,7 @@ def _shares(problem: Problem, busy: Array, owner: Sequence[int]) -> Array:
 
 
 def _even(sums: Array, owner: Sequence[int], edges: Array) -> Array:
-    """Move one cut by one layer at a time, as long as the loads get more even, the largest above all."""
+    """Move one cut at a time by a few layers, as long as the loads get more even, the largest above all."""
     stages = np.array(owner)
 
     def loads(at: Array) -> tuple[float, float]:
@@ -49,7 +51,7 @@ def _even(sums: Array, owner: Sequence[int], edges: Array) -> Array:
 
     best = loads(edges)
     for _ in range(ROUNDS):
-        moved = [_moved(edges, cut, step) for cut in range(1, len(edges) - 1) for step in (1, -1)]
+        moved = [_moved(edges, cut, step) for cut in range(1, len(edges) - 1) for step in STEPS]
         priced = [(loads(at), n) for n, at in enumerate(moved) if (np.diff(at) > 0).all()]
         if not priced or min(priced)[0] >= best:
             break

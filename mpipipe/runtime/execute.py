@@ -21,6 +21,9 @@ from mpipipe.runtime.messages import Patience, Transport
 from mpipipe.runtime.workqueue import Task, WorkQueue
 from mpipipe.schedule import Action, Graph, Kind, Node
 
+IDLE_WAIT_S = 0.2e-3
+"""The longest sleep between two looks at messages while a worker has nothing to do, and its core is free to look."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -97,6 +100,8 @@ class _Run:
         self.lock = threading.Lock()
         self.begin: deque[int] = deque()
         """Messages whose needs are met, for the main thread to begin."""
+        self.tasks = 0
+        """Tasks handed in that have not been seen to end."""
         self.stopped = False
         self.requests: list[Any] = []
         self.owners: list[int] = []
@@ -113,7 +118,10 @@ class _Run:
                 patience.renew()
                 continue
             idle()
-            if self.look(min(patience.next_wait(self.pending), self.transport.soon_s())):
+            wait_s = min(patience.next_wait(self.pending), self.transport.soon_s())
+            if self.tasks < self.work.threads:
+                wait_s = min(wait_s, IDLE_WAIT_S)
+            if self.look(wait_s):
                 patience.renew()
 
     def start(self, i: int) -> None:
@@ -121,6 +129,8 @@ class _Run:
         if task is None:
             self.begin.append(i)
         else:
+            with self.lock:
+                self.tasks += 1
             self.work.put(i, task, i, partial(self.release, i))
 
     def look(self, wait_s: float) -> bool:
@@ -130,6 +140,8 @@ class _Run:
         if done is not None:
             self.began[done.key], self.ended[done.key] = done.began_s, done.ended_s
             self.left -= 1
+            with self.lock:
+                self.tasks -= 1
         if self.requests:
             for index in sorted(self.transport.finished(self.requests), reverse=True):
                 owner = self.owners.pop(index)

@@ -6,6 +6,7 @@ protocol deadlocks here too.
 
 import math
 import threading
+import time
 from collections import defaultdict, deque
 from typing import Any
 
@@ -16,7 +17,7 @@ from mpipipe.layers import Array
 
 class _Request:
     def __init__(self, array: Array) -> None:
-        self.array, self.bytes, self.done, self.reported = array, 0, False, False
+        self.array, self.bytes, self.done, self.reported, self.met_at = array, 0, False, False, 0.0
 
 
 class Mailbox:
@@ -41,6 +42,10 @@ class LocalTransport:
     def send_to_meet(self, array: Array, peer: int, tag: int) -> Any:
         """The same: every send here is a rendezvous."""
         return self.send(array, peer, tag)
+
+    def met_at(self, request: Any) -> float:
+        """When both ends were there."""
+        return float(request.met_at)
 
     def receive(self, array: Array, peer: int, tag: int) -> Any:
         """Ask for an array of `peer`."""
@@ -77,4 +82,5 @@ def _copy(sender: _Request, receiver: _Request) -> None:
         raise BufferError(f"a message of {source.size} bytes for a buffer of {target.size}")
     target[: source.size] = source
     receiver.bytes = source.size
+    receiver.met_at = sender.met_at = time.perf_counter()
     receiver.done = sender.done = True

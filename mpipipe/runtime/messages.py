@@ -71,6 +71,9 @@ class Rendezvous(Transport, Protocol):
     def send_to_meet(self, array: Array, peer: int, tag: int) -> Any:
         """A send that does not end before its receive has begun."""
 
+    def met_at(self, request: Any) -> float:
+        """When a request that has ended met its other end, by time.perf_counter; now, where that is not known."""
+
 
 @dataclass(frozen=True)
 class Port:

@@ -1,8 +1,8 @@
 """A transport around another one: messages between pretended hosts take as long as they would over a slow link.
 
 A message begins when both ends have posted it (a rendezvous), a link carries one message at a time each way, and both
-ends see the message ended only when it would have arrived. Really it goes at once: each end works out for itself,
-from the moment it saw the message ended, when to say so. It knows the links, not what the messages are.
+ends see the message ended only when it would have arrived. Really it goes at once: each end works out for itself, from
+the moment when the message had met its receive, when to say so. It knows the links, not what the messages are.
 """
 
 import math
@@ -81,8 +81,8 @@ class SlowLinks:
         return min(self.dues, default=math.inf) - now
 
     def _carry(self, request: _Request, size: int) -> None:
-        now = time.perf_counter()
-        request.bytes, request.due = size, now if request.line is None else request.line.carry(size, now)
+        met = self.inner.met_at(request.inner)
+        request.bytes, request.due = size, met if request.line is None else request.line.carry(size, met)
         self.dues.append(request.due)
 
     def _arrived(self, request: _Request) -> bool:

@@ -59,4 +59,4 @@ def test_no_way_is_faster_by_more_than_a_hundredth(part):
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nor_with_up_to_six_hosts_and_ten_layers(part):
-    assert sum(check_case(seed, large) for seed in range(part, LARGE, PARTS))
+    assert sum(check_case(seed, large) for seed in range(part, LARGE, PARTS)) > 2

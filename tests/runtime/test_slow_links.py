@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpipipe.resources.pretence import Link, PairLink, Pretence, PretendHost
-from mpipipe.runtime import slow_links
+from mpipipe.runtime import local, slow_links
 from mpipipe.runtime.local import LocalTransport, Mailbox
 from mpipipe.runtime.messages import Patience, wait_all
 from mpipipe.runtime.slow_links import SlowLinks, over_links
@@ -38,8 +38,13 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
+    return set_clock(monkeypatch)
+
+
+def set_clock(patch):
     made = Clock()
-    monkeypatch.setattr(slow_links, "time", made)
+    for module in (local, slow_links):
+        patch.setattr(module, "time", made)
     return made
 
 
@@ -79,6 +84,14 @@ def test_a_message_begins_when_both_ends_have_posted_it(clock):
     assert here.finished([sent]) == [] and here.soon_s() == math.inf
     received = there.receive(array(), 0, 0)
     assert arrivals(clock, there, [received]) == [pytest.approx(ONE_S + 200e-6)]
+
+
+def test_when_a_message_met_its_receive_counts_not_when_that_was_seen(clock):
+    here, there = pair()
+    here.send(array(), 1, 0)
+    received = there.receive(array(), 0, 0)
+    clock.now += ONE_S
+    assert there.finished([received]) == [] and there.soon_s() == pytest.approx(200e-6)
 
 
 def test_two_messages_one_way_go_one_after_the_other(clock):
@@ -122,8 +135,7 @@ def test_a_rank_on_the_same_host_is_near(clock):
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=6), st.floats(0, 0.01), st.floats(1e6, 1e9))
 def test_a_row_of_messages_takes_all_bytes_and_one_latency(sizes, latency_s, bandwidth):
     with pytest.MonkeyPatch.context() as patch:
-        clock = Clock()
-        patch.setattr(slow_links, "time", clock)
+        clock = set_clock(patch)
         here, there = pair(Link(latency_s, bandwidth))
         for tag, size in enumerate(sizes):
             here.send(array(size), 1, tag)

@@ -1,0 +1,71 @@
+"""A job that fits nowhere: the least memory that is named does, and less does not."""
+
+import random
+import re
+from dataclasses import replace
+
+import pytest
+
+from mpipipe.errors import PlanError
+from mpipipe.plan import make_plan
+from mpipipe.plan.refuse import FINE
+
+from .cases import cluster, job, layers, random_cluster
+
+NAMED = re.compile(r"host \S+ \(rank (\d+)\) is short by")
+ENOUGH = re.compile(r"; ([\d,]+) bytes would do, on each of the hosts named")
+
+
+def refusal(costs, hosts, asked):
+    """The ranks named, and the bytes that would do."""
+    with pytest.raises(PlanError) as caught:
+        make_plan(costs, hosts, asked)
+    message = str(caught.value)
+    (enough,) = ENOUGH.findall(message)
+    return [int(rank) for rank in NAMED.findall(message)], int(enough.replace(",", ""))
+
+
+def with_room(hosts, ranks, room):
+    """These ranks with so much, if they have less."""
+    return cluster(
+        *(
+            replace(one, available_bytes=max(room, one.available_bytes)) if one.rank in ranks else one
+            for one in hosts.hosts
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"schedule": "gpipe"}, {"schedule": "zb-h1"}, {"ranks": "auto"}, {"recompute": "never"}, {"ranks": 2}],
+    ids=str,
+)
+def test_what_is_named_would_do_and_less_would_not(asked):
+    refused = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        costs, micros = layers(rng, rng.randint(2, 7)), rng.randint(1, 8)
+        hosts = random_cluster(seed, rng.randint(2, 4), tight=rng.choice((3000, 6000, 10_000)))
+        settings = job(micros, **asked)
+        try:
+            make_plan(costs, hosts, settings)
+            continue
+        except PlanError:
+            refused += 1
+        ranks, enough = refusal(costs, hosts, settings)
+        make_plan(costs, with_room(hosts, ranks, enough), settings)
+        everyone = range(len(hosts.hosts))
+        refusal(costs, with_room(hosts, everyone, int(enough / FINE) - 1), settings)
+    assert refused > 8
+
+
+@pytest.mark.parametrize("asked", [{}, {"schedule": "gpipe"}], ids=str)
+def test_other_numbers_of_ranks_that_fit_are_named(asked):
+    """All four ranks cannot have a share, for one has no room; three can."""
+    hosts = random_cluster(1, 4)
+    none = cluster(replace(hosts.hosts[0], available_bytes=1), *hosts.hosts[1:])
+    costs = layers(random.Random(1), 6)
+    with pytest.raises(PlanError, match=r"help: plan\.ranks=[123] fits; or ") as caught:
+        make_plan(costs, none, job(**asked))
+    fits = int(re.search(r"plan\.ranks=(\d)", str(caught.value))[1])
+    assert len(make_plan(costs, none, job(ranks=fits, **asked)).lanes) == fits
