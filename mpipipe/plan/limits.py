@@ -18,10 +18,10 @@ Limits = tuple[int, ...]
 def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int, recompute: str) -> Iterator[Limits]:
     """Limits by stage worth trying, none above `most` or what fits, the least first.
 
-    The classic ones of 1F1B; what keeps the slowest stage at its rate; that with room for one on its way in and half as
-    many again, since strict turns round what a stage waits up; as many on every stage as on the first of these; and all.
-    Of each, what fits without recomputing, and what fits at all. Where that is less, one on each stage, too: it fits
-    where anything does.
+    The classic ones of 1F1B; what keeps the slowest stage at its rate; that with room for one on its way in and half
+    as many again, since strict turns round what a stage waits up; as many on every stage as on the first of these; and
+    all. Of each, what fits without recomputing, and what fits at all. Where that is less, one on each stage, too: it
+    fits where anything does.
     """
     count = len(stages)
     threads = [int(problem.threads[stage.host]) for stage in stages]
