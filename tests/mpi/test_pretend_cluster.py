@@ -1,0 +1,72 @@
+"""Nine pretended hosts, unlike, one short of memory, on gigabit links: the run is as fast as the plan foretold, and
+much faster than with equal numbers of layers."""
+
+import csv
+import json
+import re
+from statistics import median
+
+import pytest
+
+from .ranks import newest, run, same
+
+pytestmark = pytest.mark.mpi
+
+JOB = """
+[model]
+layers = [
+    { kind = "linear", outputs = 1024 },
+    { kind = "sleep", repeat = 12, forward_s = 0.0010, input_s = 0.0010, weight_s = 0.0010 },
+    { kind = "sleep", repeat = 6, forward_s = 0.0016, input_s = 0.0018, weight_s = 0.0014 },
+    { kind = "sleep", repeat = 12, forward_s = 0.0008, input_s = 0.0006, weight_s = 0.0006 },
+    { kind = "linear", outputs = 10 },
+]
+[data]
+path = "digits"
+validation = 0
+[train]
+steps = 6
+batch = 192
+micro_batch = 8
+"""
+SPEEDS = (0.7, 1.0, 0.6, 0.3, 0.45, 0.9, 0.5, 0.35, 0.8)
+SHORT, ROOM = 5, 3_000_000
+"""The rank that is short of memory, and what it has."""
+EQUAL = "plan.cuts=[4, 8, 12, 15, 18, 22, 26, 29]"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cluster")
+    rows = [
+        f'{{ name = "host{rank}", speed = {speed}, memory_bytes = {ROOM if rank == SHORT else 0} }}'
+        for rank, speed in enumerate(SPEEDS)
+    ]
+    (folder / "job.toml").write_text(JOB)
+    (folder / "hosts.toml").write_text(
+        f"hosts = [{', '.join(rows)}]\nlink = {{ latency_s = 0.0002, bandwidth = 125e6 }}\n"
+    )
+    return folder
+
+
+def trained(files, name, *settings):
+    sets = [word for one in (*settings, "run.replan=false") for word in ("--set", one)]
+    hosts = str(files / "hosts.toml")
+    ended = run(9, "train", str(files / "job.toml"), "--pretend", hosts, "--out", str(files / name), *sets)
+    assert ended.status == 0, ended.err
+    steps = [float(row["seconds"]) for row in csv.DictReader((files / name / "metrics.csv").open())]
+    return ended.out, json.loads((files / name / "plan.json").read_text()), median(steps[1:])
+
+
+def test_the_plan_for_unlike_hosts_does_what_it_foretold(files):
+    said, plan, step_s = trained(files, "planned")
+    assert plan["step_s"] / step_s >= 0.95, said
+    short = [stage for stage in plan["stages"] if stage["rank"] == SHORT]
+    assert sum(stage["bytes"] for stage in short) <= ROOM
+    assert len({stage["rank"] for stage in plan["stages"]}) == 9
+    assert re.search(r"bound: no plan for these hosts takes less than", said)
+    _, _, equal_s = trained(files, "equal", EQUAL, "train.steps=3", "plan.schedule=1f1b")
+    assert equal_s / step_s >= 1.4
+    fewer = files / "again"
+    trained(files, "again", "train.steps=3", f"plan.schedule={'1f1b' if plan['schedule'] != '1f1b' else 'gpipe'}")
+    assert same(newest(files / "equal"), newest(fewer)) == ""
