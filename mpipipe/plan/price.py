@@ -32,6 +32,8 @@ COSTED = ("list", "zb-v")
 """Schedules that are simulations themselves, different for other costs."""
 WIRING, MAKING = 2, 1
 """How many simulations a graph costs, and making one of these schedules."""
+KEPT_NODES = 200_000
+"""Nodes of graphs that are kept at the most, at half a kilobyte or so each."""
 COUNTED = ("gpipe", "1f1b", "interleaved")
 """Schedules that look at numbers of stages and limits only."""
 
@@ -140,7 +142,10 @@ class Prices:
             return self._wire(made, rooms)
         key = (made.placement, rooms, made.in_flight if made.name in COUNTED else made.lanes, made.name)
         if key not in self.wired:
-            self.wired[key] = self._wire(made, rooms)
+            found = self._wire(made, rooms)
+            if len(found.lane) + sum(len(one.lane) for one in self.wired.values()) > KEPT_NODES:
+                self.wired.clear()
+            self.wired[key] = found
         return self.wired[key]
 
     def _wire(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
