@@ -21,10 +21,12 @@ from mpipipe.schedule import SCHEDULES
 
 CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
-IMPROVING_NODES = 600_000
+IMPROVING_NODES = 450_000
 """Nodes to simulate at the most when improving."""
 RANKING_NODES = 800_000
 """Nodes to simulate at the most to find which proposals are the best."""
+PRICING_NODES = 2_000_000
+"""Nodes to simulate at the most before another proposal is priced with every schedule."""
 SWEEPING_NODES = 300_000
 """Nodes to simulate at the most when all orders and cuts are looked at."""
 WORTH = 0.005
@@ -60,7 +62,11 @@ def allowed(job: Job, counts: Sequence[int], micros: int) -> Allowed:
 def choose(prices: Prices, what: Allowed) -> Candidate | None:
     """The fastest candidate found, None where nothing fits."""
     proposals = front(prices.problem, family(what), what.counts, prices.recompute, near=NEAR)
-    priced = [one for stages in _best_few(prices, what, proposals) for one in _price_singles(prices, what, stages)]
+    priced: list[Candidate] = []
+    few, end = _best_few(prices, what, proposals), prices.nodes + PRICING_NODES
+    for stages in few:
+        if not priced or prices.nodes < end:
+            priced += _price_singles(prices, what, stages)
     if not priced:
         return None
     priced += _price_chunked(prices, what, fastest(priced, what))
@@ -145,17 +151,19 @@ def price_roomy(prices: Prices, name: str, stages: Stages, most: int) -> Candida
 
 
 def _price_chunked(prices: Prices, what: Allowed, start: Candidate) -> Iterator[Candidate]:
+    hosts = list(dict.fromkeys(stage.host for stage in start.stages))
     for name in what.schedules:
-        recipe = SCHEDULES[name]
-        if recipe.chunks == 1:
-            continue
-        hosts = list(dict.fromkeys(stage.host for stage in start.stages))
-        count = len(hosts) * recipe.chunks
-        if count > len(prices.ground.names) or len(hosts) == 1:
-            continue
-        placement = recipe.place(len(hosts), count)
-        stages = spread(prices.problem, hosts, placement)
-        limits = (what.most,) * count
-        priced = prices.of(name, stages, limits)
-        if priced is not None:
-            yield priced
+        if SCHEDULES[name].chunks > 1:
+            priced = price_dealt(prices, name, hosts, what.most)
+            if priced is not None:
+                yield priced
+
+
+def price_dealt(prices: Prices, name: str, hosts: Sequence[int], most: int) -> Candidate | None:
+    """A schedule with several stages a rank on these hosts, in this order."""
+    recipe = SCHEDULES[name]
+    count = len(hosts) * recipe.chunks
+    if count > len(prices.ground.names) or len(hosts) == 1:
+        return None
+    stages = spread(prices.problem, hosts, recipe.place(len(hosts), count))
+    return prices.of(name, stages, (most,) * count)

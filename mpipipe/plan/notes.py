@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from mpipipe.job import Job
-from mpipipe.plan.choose import Allowed, family, price_roomy
+from mpipipe.plan.choose import Allowed, family, price_dealt, price_roomy
 from mpipipe.plan.closed import at_most
 from mpipipe.plan.kinds import group_hosts
 from mpipipe.plan.memory import stage_bytes
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import StageChoice
 from mpipipe.plan.search import best
+from mpipipe.schedule import SCHEDULES
 
 WORTH = 1.05
 """How much faster another choice must be to be told of."""
@@ -53,24 +54,36 @@ def _idle(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterato
 
 def _price_of(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> str:
     """What it would cost to give a host at least one layer: any one, at the place in the pipeline that suits best."""
-    problem, name = prices.problem, _single(chosen)
     least = _smallest(prices, host)
-    room = int(problem.room_bytes[host])
+    room = int(prices.problem.room_bytes[host])
     if least > room:
         return f"it has {max(0, room):,} bytes, and the smallest layer takes {least:,}"
-    inserted = [stages for s in range(len(chosen.stages) + 1) for stages in _inserted(chosen, host, s)]
-    closed = [(at_most(problem, stages, family(what)), stages) for stages in inserted]
-    ranked = sorted((form.seconds, n) for n, (form, _) in enumerate(closed) if form is not None)
-    priced = [price_roomy(prices, name, inserted[n], what.most) for _, n in ranked[:PLACES]]
-    steps = [one.step_s for one in priced if one is not None]
+    shared = _dealt_to(host, chosen, prices, what) if _is_chunked(chosen) else _one_more(host, chosen, prices, what)
+    steps = [one.step_s for one in shared if one is not None]
     if not steps:
         return "no plan with it fits"
     slower = min(steps) / chosen.step_s - 1
     return f"a share for it would make a step {slower:.1%} longer" if slower >= 0.0005 else "it would gain nothing"
 
 
-def _single(chosen: Candidate) -> str:
-    return chosen.schedule if chosen.schedule not in ("zb-v", "interleaved") else "1f1b"
+def _is_chunked(chosen: Candidate) -> bool:
+    return SCHEDULES[chosen.schedule].chunks > 1
+
+
+def _dealt_to(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> Iterator[Candidate | None]:
+    """With several stages a rank: the host at either end of the others."""
+    hosts = list(dict.fromkeys(stage.host for stage in chosen.stages))
+    for order in ([host, *hosts], [*hosts, host]):
+        yield price_dealt(prices, chosen.schedule, order, what.most)
+
+
+def _one_more(host: int, chosen: Candidate, prices: Prices, what: Allowed) -> Iterator[Candidate | None]:
+    """The host with one layer at the places that the closed form likes best."""
+    inserted = [stages for s in range(len(chosen.stages) + 1) for stages in _inserted(chosen, host, s)]
+    closed = [(at_most(prices.problem, stages, family(what)), stages) for stages in inserted]
+    ranked = sorted((form.seconds, n) for n, (form, _) in enumerate(closed) if form is not None)
+    for _, n in ranked[:PLACES]:
+        yield price_roomy(prices, chosen.schedule, inserted[n], what.most)
 
 
 def _inserted(chosen: Candidate, host: int, s: int) -> Iterator[tuple[StageChoice, ...]]:
@@ -99,7 +112,7 @@ def _fewer(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterat
     other = best(prices.problem, family(what), range(1, max(what.counts)), prices.recompute, near=0.01)
     if other is None:
         return
-    faster = price_roomy(prices, _single(chosen), other.stages, what.most)
+    faster = price_roomy(prices, "1f1b" if _is_chunked(chosen) else chosen.schedule, other.stages, what.most)
     if faster is not None and faster.step_s * WORTH < chosen.step_s:
         gain, count = chosen.step_s / faster.step_s - 1, len(faster.stages)
         yield f'{count} of the {hosts} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"'
