@@ -76,7 +76,7 @@ def test_inspect_schedule_and_plan_speak_once(trained, tmp_path):
     inspect = run(2, "inspect", str(newest(folder)), "--diff", str(newest(folder)))
     assert inspect.status == 0
     assert inspect.out.count("no difference") == 1
-    assert run(2, "schedule", "--stages", "3", "--micros", "4").out.count("stage 2 |") == 1
+    assert run(2, "schedule", "--stages", "3", "--micros", "4").out.count("rank 2 |") == 1
     probe = run(3, "probe", "--save", str(tmp_path / "cluster.json"))
     assert probe.status == 0, probe.err
     assert len(json.loads((tmp_path / "cluster.json").read_text())["hosts"]) == 3
