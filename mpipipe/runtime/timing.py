@@ -16,6 +16,7 @@ import numpy as np
 from mpipipe.job import TrainSettings
 from mpipipe.layers import Array, LayerCost, Model, Scratch, layer_costs, make_tree, signature
 from mpipipe.resources import LayerTimes
+from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.share import Now, Share
 from mpipipe.runtime.slots import DTYPE
 from mpipipe.runtime.stage import NonFiniteLossError, Stage
@@ -96,7 +97,7 @@ def _time_layer(model: Model, i: int, cost: LayerCost, timing: Timing, bench: _B
     except TaskError as error:
         if isinstance(error.__cause__, MemoryError):
             return None
-        raise
+        raise ActionError(f"timing {signature(model, i)}") from error.__cause__
     wanted = stage.is_last or model.wants_input_gradient(i)
     return LayerTimes(signature(model, i), train.micro_batch, forward, back if wanted else 0.0, weight)
 

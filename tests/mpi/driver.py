@@ -5,11 +5,12 @@ import random
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import mpipipe
-from mpipipe import launcher, planning, train
+from mpipipe import enlist, launcher, planning, train
 from mpipipe.cli import main
 from mpipipe.runtime import conduct, generating, member, stage
 from mpipipe.runtime.stage import Stage
@@ -23,11 +24,15 @@ class PlantedError(Exception):
     """What a planted mishap raises."""
 
 
+def plant(**methods):
+    """Give stages these methods: those that train, not those that only time layers."""
+    enlist.Stage = type("Planted", (Stage,), methods)
+
+
 def slow():
     """Every task takes a random while longer."""
     draw = random.Random(7)
-    for name in ("forward", "grad_input", "grad_weight"):
-        setattr(Stage, name, sleepy(getattr(Stage, name), draw))
+    plant(**{name: sleepy(getattr(Stage, name), draw) for name in ("forward", "grad_input", "grad_weight")})
 
 
 def sleepy(function, draw):
@@ -45,9 +50,9 @@ def worker():
     def grad_input(self, micro, scratch):
         if next(count) == 2:
             raise PlantedError("in a worker thread")
-        return whole(self, micro, scratch)
+        return Stage.grad_input(self, micro, scratch)
 
-    whole, Stage.grad_input = Stage.grad_input, grad_input
+    plant(grad_input=grad_input)
 
 
 def main_thread():
@@ -57,9 +62,9 @@ def main_thread():
     def begin(self, now):
         if next(count) == 1:
             raise PlantedError("in the main thread")
-        return whole(self, now)
+        return Stage.begin(self, now)
 
-    whole, Stage.begin = Stage.begin, begin
+    plant(begin=begin)
 
 
 def memory():
@@ -69,12 +74,15 @@ def memory():
         soft = resource.getrlimit(resource.RLIMIT_AS)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), soft[1]))
+        ballast = []  # takes what was freed before, too
         try:
+            with suppress(MemoryError):
+                while True:
+                    ballast.append(bytearray(1 << 20))
             return Stage(share)
         finally:
+            ballast.clear()
             resource.setrlimit(resource.RLIMIT_AS, soft)
-
-    from mpipipe import enlist
 
     enlist.Stage = make
 
@@ -91,9 +99,9 @@ def die():
     def begin(self, now):
         if next(count) == 2:
             os.kill(os.getpid(), 9)
-        return whole(self, now)
+        return Stage.begin(self, now)
 
-    whole, Stage.begin = Stage.begin, begin
+    plant(begin=begin)
 
 
 def silent():
@@ -103,9 +111,9 @@ def silent():
     def begin(self, now):
         if next(count) == 1:
             time.sleep(3600)
-        return whole(self, now)
+        return Stage.begin(self, now)
 
-    whole, Stage.begin = Stage.begin, begin
+    plant(begin=begin)
 
 
 def place():

@@ -129,7 +129,7 @@ def test_what_a_layer_raises_comes_out_and_no_thread_is_left():
             raise ZeroDivisionError
 
     model, before = model_of(Broken(0, 0, 0, 1)), threading.active_count()
-    with pytest.raises(timing.TaskError) as caught:
+    with pytest.raises(timing.ActionError, match=r"timing sleepy\(.*\) of 3") as caught:
         time_layers(model, [signature(model, 0)], Timing(TRAIN, 2, PLENTY, 1 << 10))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert threading.active_count() == before
