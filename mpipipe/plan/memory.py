@@ -1,5 +1,6 @@
 """What a stage takes of its host's memory, and how many micro-batches in flight fit."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,19 @@ def stage_bytes(problem: Problem, stage: StageChoice, in_flight: int, gradients:
     """
     base, kept, between = _parts(problem, stage)
     return base + in_flight * kept + gradients * between
+
+
+def shared_scratch(problem: Problem, stages: Sequence[StageChoice]) -> list[int]:
+    """Bytes of scratch that each stage need not have of its own: the threads of a host use the same for all its stages,
+    which counts for the one that needs most."""
+    scratch = [
+        int(problem.threads[one.host]) * int(problem.scratch_bytes[one.first : one.last].max()) for one in stages
+    ]
+    largest: dict[int, int] = {}
+    for s, one in enumerate(stages):
+        if one.host not in largest or scratch[s] > scratch[largest[one.host]]:
+            largest[one.host] = s
+    return [0 if largest[one.host] == s else scratch[s] for s, one in enumerate(stages)]
 
 
 def usual_gradients(in_flight: int, threads: int) -> int:

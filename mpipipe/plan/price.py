@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpipipe.plan.limits import Limits
-from mpipipe.plan.memory import stage_bytes, usual_gradients
+from mpipipe.plan.memory import shared_scratch, stage_bytes, usual_gradients
 from mpipipe.plan.problem import Problem, StageChoice
 from mpipipe.plan.reckon import Ground
 from mpipipe.schedule import (
@@ -202,13 +202,14 @@ def _fitting(
     """The stages within every host's memory, recomputing from the one that saves most on, and what they take."""
     always = recompute == "always"
     found = [StageChoice(one.host, one.first, one.last, always) for one in stages]
+    shared = shared_scratch(problem, stages)
     for host in dict.fromkeys(one.host for one in stages):
         mine = [s for s, one in enumerate(stages) if one.host == host]
 
         def size(s: int, recompute: bool) -> int:
             one = stages[s]
             choice = StageChoice(one.host, one.first, one.last, recompute)
-            return stage_bytes(problem, choice, in_flight[s], gradients[s])
+            return stage_bytes(problem, choice, in_flight[s], gradients[s]) - shared[s]
 
         room, total = int(problem.room_bytes[host]), sum(size(s, always) for s in mine)
         for s in sorted(mine, key=lambda s: size(s, True) - size(s, False)):
@@ -219,5 +220,5 @@ def _fitting(
                 found[s] = StageChoice(host, stages[s].first, stages[s].last, True)
         if total > room:
             return None
-    pairs = zip(found, in_flight, gradients, strict=True)
-    return tuple(found), tuple(stage_bytes(problem, one, k, g) for one, k, g in pairs)
+    each = zip(found, in_flight, gradients, shared, strict=True)
+    return tuple(found), tuple(stage_bytes(problem, one, k, g) - less for one, k, g, less in each)

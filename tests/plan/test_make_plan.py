@@ -9,7 +9,7 @@ from pytest import approx
 
 from mpipipe.errors import PlanError
 from mpipipe.plan import make_plan, pipeline_of
-from mpipipe.plan.memory import stage_bytes
+from mpipipe.plan.memory import shared_scratch, stage_bytes
 from mpipipe.plan.problem import StageChoice
 from mpipipe.plan.simulated import simulate_plan
 from mpipipe.schedule import SCHEDULES, check
@@ -39,8 +39,10 @@ def check_plan(plan, costs, hosts, asked):
     assert sorted([*ranks, *plan.idle]) == list(range(len(hosts))) == list(range(plan.ranks))
     assert bool(plan.idle) == any(note.startswith("idle ranks: ") for note in plan.notes)
     assert (plan.batch, plan.micro_batch) == (asked.train.batch, asked.train.micro_batch)
-    for stage in plan.stages:
+    choices = [StageChoice(stage.rank, stage.first, stage.last, stage.recompute) for stage in plan.stages]
+    for stage, choice, shared in zip(plan.stages, choices, shared_scratch(problem, choices), strict=True):
         check_stage(stage, problem, hosts[stage.rank], plan.micros)
+        assert stage.bytes == stage_bytes(problem, choice, stage.in_flight, stage.gradients_in_flight) - shared
     for rank in (*ranks, *plan.idle):
         held = [plan.stages[s] for s in plan.stages_of(rank)]
         assert sum(stage.bytes for stage in held) <= hosts[rank].available_bytes
@@ -58,8 +60,6 @@ def check_stage(stage, problem, one, micros):
     """Its numbers are those of its layers on its host, and what it takes is what is foretold."""
     assert (stage.host, stage.threads, stage.available_bytes) == (one.name, one.threads, one.available_bytes)
     assert 1 <= stage.in_flight <= micros and 1 <= stage.gradients_in_flight <= micros
-    choice = StageChoice(stage.rank, stage.first, stage.last, stage.recompute)
-    assert stage.bytes == stage_bytes(problem, choice, stage.in_flight, stage.gradients_in_flight)
     tables = problem.forward_s, problem.input_s, problem.weight_s
     sums = [table[stage.rank, stage.first : stage.last].sum() for table in tables]
     assert (stage.forward_s, stage.input_s, stage.weight_s) == approx(sums)
