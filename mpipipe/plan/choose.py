@@ -69,7 +69,9 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
             priced += _price_singles(prices, what, stages)
     if not priced:
         return None
-    priced += _price_chunked(prices, what, fastest(priced, what))
+    by_count = {len(one.stages): one for one in sorted(priced, key=lambda one: -one.step_s)}
+    for start in sorted(by_count.values(), key=lambda one: one.step_s)[: KEPT + 1]:
+        priced += _price_chunked(prices, what, start)
     wanted = [one for one in priced if one.schedule in what.schedules] or priced
     tops: dict[object, Candidate] = {}
     for one in sorted(wanted, key=lambda one: one.step_s):

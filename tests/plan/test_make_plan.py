@@ -134,11 +134,14 @@ def test_all_says_nothing_where_all_are_of_use():
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.integers(1, 9))
 @settings(max_examples=30, deadline=None)
 def test_auto_is_as_fast_as_any_number_of_ranks(seed, count, ranks, micros):
-    """But for the little that a plan with more ranks must win by."""
+    """But for the little that a plan with more ranks must win by; and where ranks hold several stages, which no exact
+    search deals out, for a little more."""
     costs, hosts = layers(random.Random(seed), count), random_cluster(seed, ranks)
-    auto = make_plan(costs, hosts, job(micros, ranks="auto"))
-    for number in range(1, ranks + 1):
-        assert auto.step_s <= 1.006 * make_plan(costs, hosts, job(micros, ranks=number)).step_s
+    for schedule, near in (("1f1b", 1.006), ("auto", 1.05)):
+        auto = make_plan(costs, hosts, job(micros, ranks="auto", schedule=schedule))
+        for number in range(1, ranks + 1):
+            other = make_plan(costs, hosts, job(micros, ranks=number, schedule=schedule))
+            assert auto.step_s <= near * other.step_s
 
 
 def test_a_number_takes_the_best_so_many_ranks():
