@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from .ranks import newest, run, same
+from .ranks import run
 
 pytestmark = pytest.mark.mpi
 
@@ -25,7 +25,7 @@ layers = [
 path = "digits"
 validation = 0
 [train]
-steps = 6
+steps = 5
 batch = 192
 micro_batch = 8
 """
@@ -67,6 +67,3 @@ def test_the_plan_for_unlike_hosts_does_what_it_foretold(files):
     assert re.search(r"bound: no plan for these hosts takes less than", said)
     _, _, equal_s = trained(files, "equal", EQUAL, "train.steps=3", "plan.schedule=1f1b")
     assert equal_s / step_s >= 1.4
-    fewer = files / "again"
-    trained(files, "again", "train.steps=3", f"plan.schedule={'1f1b' if plan['schedule'] != '1f1b' else 'gpipe'}")
-    assert same(newest(files / "equal"), newest(fewer)) == ""
