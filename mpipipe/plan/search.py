@@ -53,62 +53,65 @@ def front(
     cells = count_states(sizes) * len(kinds) * problem.layers
     near = max(near, 1e-12 if cells <= FEW_CELLS else 1e-5)
     if cells <= MOST_CELLS:
-        _descend(problem, family, tables, multisets(sizes, hosts), counts, near, found)
+        _descend(_Meetings(problem, family, tables, multisets(sizes, hosts), found), counts, near)
     else:
         for order in good_orders(tables, counts):
-            _descend(problem, family, tables, one_order(order, len(kinds)), [len(order)], near, found)
+            met = _Meetings(problem, family, tables, one_order(order, len(kinds)), found)
+            _descend(met, [len(order)], near)
     ranked = sorted(found.values(), key=lambda choice: (choice.seconds, len(choice.stages)))
     return tuple(choice for choice in ranked[:most] if choice.seconds <= NEAR * ranked[0].seconds)
 
 
-def _descend(
-    problem: Problem,
-    family: str,
-    tables: Tables,
-    levels: Sequence[Level],
-    counts: Sequence[int],
-    near: float,
-    found: dict[object, Choice],
-) -> None:
-    """Branch and bound over the bounds, intervals of least promise last. Adds what it meets to `found`."""
-    rest = problem.micros - 1
-    floor = least_period(tables, levels)
-    if not np.isfinite(floor):
-        return
-    shortest = sum(min(np.diff(mode.way)[i] for modes in tables.modes for mode in modes) for i in range(tables.layers))
-    ceiling = _total(tables)
+class _Meetings:
+    """What the search meets on its way: choices by their stages."""
 
-    def top() -> float:
-        return min((choice.seconds for choice in found.values()), default=np.inf)
+    def __init__(
+        self, problem: Problem, family: str, tables: Tables, levels: Sequence[Level], found: dict[object, Choice]
+    ) -> None:
+        self.problem, self.family, self.tables, self.levels, self.found = problem, family, tables, levels, found
 
-    def meet(bound_s: float) -> tuple[float, float]:
+    @property
+    def top(self) -> float:
+        """Seconds of the best until now."""
+        return min((choice.seconds for choice in self.found.values()), default=np.inf)
+
+    def meet(self, bound_s: float, counts: Sequence[int]) -> tuple[float, float]:
         """The least way within the bound, and the least period of the choices that have it."""
-        reach = Reach(tables, levels, bound_s)
+        reach = Reach(self.tables, self.levels, bound_s)
         ways, least, period = reach.ways(), np.inf, np.inf
         for n in counts:
             if n < len(ways) and np.isfinite(ways[n]):
-                choice = at_most(problem, reach.trace(n), family)
+                choice = at_most(self.problem, reach.trace(n), self.family)
                 assert choice is not None
-                found.setdefault(choice.stages, choice)
+                self.found.setdefault(choice.stages, choice)
                 if ways[n] < least:
                     least, period = float(ways[n]), choice.period_s
         return least, period
 
+
+def _descend(met: _Meetings, counts: Sequence[int], near: float) -> None:
+    """Branch and bound over the bounds, intervals of least promise last."""
+    tables, rest = met.tables, met.problem.micros - 1
+    floor = least_period(tables, met.levels)
+    if not np.isfinite(floor):
+        return
+    shortest = sum(min(np.diff(mode.way)[i] for modes in tables.modes for mode in modes) for i in range(tables.layers))
+    ceiling = _total(tables)
     tried = 0
     queue: list[tuple[float, float, float, float]] = [(shortest + rest * floor, floor, ceiling, shortest)]
     for guess in _first_guesses(floor, ceiling) if near < 1 else [ceiling]:
         tried += 1
-        if np.isfinite(meet(guess)[0]):
+        if np.isfinite(met.meet(guess, counts)[0]):
             break
     else:
         return
     while queue and tried < MOST_BOUNDS:
         promise, low, high, way = heapq.heappop(queue)
-        if promise >= top() * (1 - near):
+        if promise >= met.top * (1 - near):
             return
         tried += 1
-        middle = _between(low, high, way, rest, top())
-        least, period = meet(middle)
+        middle = _between(low, high, way, rest, met.top)
+        least, period = met.meet(middle, counts)
         # Above the bound, no way is shorter than `way`; within it, none than `least`, and none so short has less than
         # its period, so that only smaller periods are left to look at.
         if middle < high:
