@@ -40,7 +40,7 @@ def csv_text():
         (["train.batch=many"], "tiny.toml: train.batch: 'many' is a string; needed: an integer"),
         (["train.steps=1.5"], "tiny.toml: train.steps: 1.5 is a number; needed: an integer"),
         (["train.batch=-1"], "tiny.toml: train.batch: -1; needed: 1 or more"),
-        (["train.micro_batch=0"], "tiny.toml: train.micro_batch: 0; needed: 1 or more"),
+        (["train.micro_batch=-1"], "tiny.toml: train.micro_batch: -1; needed: 0 or more"),
         (["train.seed=-1"], "tiny.toml: train.seed: -1; needed: 0 or more"),
         (["train.micro_batch=129"], "tiny.toml: train.micro_batch: 129 is larger than train.batch, which is 128"),
         (["train.epochs=1"], "tiny.toml: train.epochs, train.steps: both are set"),
