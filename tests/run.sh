@@ -42,15 +42,16 @@ echo "== pytest"
 if (($#)); then
     exec python -m pytest "$@"
 fi
-# The planner's tests reckon on one core for minutes; most others wait for ranks. So they run side by side.
+# Tests that only reckon keep one core busy for minutes; most others wait for ranks. So they run side by side.
+reckoning=(tests/plan tests/layers tests/golden tests/schedule tests/data tests/job tests/report)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-python -m pytest tests/plan >"$log" 2>&1 &
-planner=$!
+python -m pytest "${reckoning[@]}" >"$log" 2>&1 &
+beside=$!
 others=0
-python -m pytest --ignore=tests/plan || others=$?
-plans=0
-wait "$planner" || plans=$?
-echo "== pytest tests/plan"
+python -m pytest "${reckoning[@]/#/--ignore=}" || others=$?
+reckoned=0
+wait "$beside" || reckoned=$?
+echo "== pytest ${reckoning[*]}"
 cat "$log"
-[ "$others$plans" = 00 ]
+[ "$others$reckoned" = 00 ]

@@ -83,7 +83,11 @@ def test_values_that_no_run_could_use(setting, words):
         assert word in message
 
 
-@pytest.mark.parametrize("key", ["batch", "micro_batch", "tile_rows"])
+def test_the_size_of_micro_batches_may_be_left_open():
+    assert "my.toml: train.micro_batch: -1; needed: 0 or more" in refusal("train.micro_batch=-1")
+
+
+@pytest.mark.parametrize("key", ["batch", "tile_rows"])
 @pytest.mark.parametrize("size", [0, -1])
 def test_sizes_are_one_or_more(key, size):
     assert f"my.toml: train.{key}: {size}; needed: 1 or more" in refusal(f"train.{key}={size}")

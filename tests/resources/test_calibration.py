@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpipipe.calibration import PATH, Subject, recall, remember
+from mpipipe.calibration import PATH, Subject, recall, remember, sizes
 from mpipipe.job import Job, ModelSettings, TrainSettings
 from mpipipe.layers import build_model
 from mpipipe.measure import measure_alone
@@ -49,8 +49,8 @@ def test_what_is_remembered_is_recalled(path, capsys):
     one = subject(host(0), host(1))
     assert known(one, path) == [(), ()]
     remember(timed(one, times(), times("other()")), True, path)
-    remember(timed(one, times(forward_s=2e-3), times(micro_batch=8)), True, path)
-    everything = (times(forward_s=2e-3), times("other()"), times(micro_batch=8))
+    remember(timed(one, times(forward_s=2e-3)), True, path)
+    everything = (times(forward_s=2e-3), times("other()"))
     assert known(one, path) == [everything, everything]
     assert capsys.readouterr() == ("", "")
 
@@ -148,3 +148,14 @@ def test_only_what_is_missing_is_timed(path):
     other = subject(job=replace(JOB, train=replace(JOB.train, micro_batch=2)))
     assert len(measure_alone(other).cluster.hosts[0].layers) == 2
     assert json.loads(path.read_text()) == written
+
+
+def test_every_size_of_micro_batches_to_choose_from_is_remembered_and_recalled(path):
+    """A job that leaves the size open asks for several."""
+    one = subject(host(0))
+    open_ = one.at(0)
+    assert sizes(one.job) == (one.job.train.micro_batch,)
+    every = tuple(times(micro_batch=size) for size in sizes(open_.job))
+    assert len(every) > 1
+    remember(timed(open_, *every), True, path)
+    assert known(open_, path) == [every]
