@@ -43,7 +43,7 @@ if (($#)); then
     exec python -m pytest "$@"
 fi
 # Tests that only reckon keep one core busy for minutes; most others wait for ranks. So they run side by side.
-reckoning=(tests/plan tests/layers tests/golden tests/schedule tests/data tests/job tests/report)
+reckoning=(tests/checkpoint tests/plan tests/layers tests/golden tests/schedule tests/data tests/job tests/report)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 python -m pytest "${reckoning[@]}" >"$log" 2>&1 &
