@@ -4,7 +4,7 @@ A host whose file has times for a layer, at the job's micro-batch size, is recko
 measured rates stand in. Links are the cluster's: while both directions are busy, as they are in a pipeline.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,5 +82,5 @@ def _layer_seconds(
     return table, tuple(unmeasured)
 
 
-def _bytes(values: object) -> Array:
-    return np.array(list(values), np.int64)  # type: ignore[call-overload]
+def _bytes(values: Iterable[int]) -> Array:
+    return np.array(list(values), np.int64)
