@@ -58,7 +58,7 @@ class LayerCost:
     `saved` is kept from F to W (the output included), `held` from I to W (the gradient by the output included);
     `boundary` is the message to the next layer; `scratch` is what one worker thread needs for a moment. `loss` is the
     part of the last layer's `saved` that is target and loss, which a stage that recomputes keeps too. Layers of one
-    `signature` take the same time.
+    `signature` take the same time. W can be cut into `tiles`.
     """
 
     name: str
@@ -75,6 +75,7 @@ class LayerCost:
     scratch_bytes: int
     signature: str = ""
     loss_bytes: int = 0
+    tiles: int = 1
 
 
 def build_model(settings: ModelSettings, input_shape: Shape) -> Model:
@@ -143,6 +144,7 @@ def layer_costs(model: Model, train: TrainSettings, item_bytes: int = 4) -> tupl
                 + _sum_bytes(layer.parameters(shape), item_bytes),
                 signature=signature(model, i),
                 loss_bytes=loss,
+                tiles=len(layer.tiles(shape, train.tile_rows)),
             )
         )
     return tuple(costs)

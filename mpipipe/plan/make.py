@@ -10,7 +10,7 @@ from mpipipe.plan.bound import fractional, lower_bound
 from mpipipe.plan.choose import Allowed, allowed, choose, fastest, price_all
 from mpipipe.plan.explain import Alternative, alternatives
 from mpipipe.plan.notes import notes_on
-from mpipipe.plan.price import Candidate, Prices, boundary, placement_of
+from mpipipe.plan.price import Candidate, Prices, boundary, placement_of, weight_parts
 from mpipipe.plan.problem import StageChoice, Stages
 from mpipipe.plan.reckon import Ground, survey_ground
 from mpipipe.plan.refuse import refuse
@@ -162,4 +162,5 @@ def _stage_plan(chosen: Candidate, index: int, ground: Ground) -> StagePlan:
         recompute=stage.recompute,
         latency_s=send.latency_s,
         wire_s=send.wire_s,
+        weight_parts=weight_parts(problem, stage),
     )

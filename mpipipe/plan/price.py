@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpipipe.layers.parts import count_parts
 from mpipipe.plan.limits import Limits
 from mpipipe.plan.memory import shared_scratch, stage_bytes, usual_gradients
 from mpipipe.plan.problem import Problem, StageChoice
@@ -126,8 +127,9 @@ class Prices:
     ) -> Candidate:
         problem, ground = self.problem, self.ground
         threads = [int(problem.threads[stage.host]) for stage in stages]
-        wiring = self._wiring(made, tuple(map(Room, made.in_flight, gradients, threads)))
-        times = [task_seconds(stage_cost(problem, stage), count) for stage, count in zip(stages, threads, strict=True)]
+        parts = [weight_parts(problem, stage) for stage in stages]
+        wiring = self._wiring(made, tuple(map(Room, made.in_flight, gradients, parts)))
+        times = [task_seconds(stage_cost(problem, stage), count) for stage, count in zip(stages, parts, strict=True)]
         transfers = boundary_transfers([transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)])
         workers = [threads[held[0]] for held in made.placement]
         result = simulate(wiring, times, workers, transfers)
@@ -162,12 +164,18 @@ def stage_cost(problem: Problem, stage: StageChoice) -> StageCost:
     return StageCost(forward, back + forward * stage.recompute, weight)
 
 
-def task_seconds(cost: StageCost, threads: int) -> dict[Kind, float]:
-    """What each task takes: W is as many tasks as there are threads."""
+def weight_parts(problem: Problem, stage: StageChoice) -> int:
+    """Tasks that W is reckoned as: one for each thread, but no more than the stage's layers give."""
+    layers = slice(stage.first, stage.last)
+    return min(int(problem.threads[stage.host]), count_parts(problem.tiles[layers], problem.weight_flops[layers]))
+
+
+def task_seconds(cost: StageCost, parts: int) -> dict[Kind, float]:
+    """What each task takes, W being so many of them."""
     return {
         Kind.F: TASK_S + cost.forward_s,
         Kind.I: TASK_S + cost.input_s,
-        Kind.W: TASK_S + cost.weight_s / threads,
+        Kind.W: TASK_S + cost.weight_s / max(1, parts),
     }
 
 

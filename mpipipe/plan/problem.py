@@ -10,7 +10,8 @@ from mpipipe.layers import Array
 
 @dataclass(frozen=True)
 class Problem:
-    """Seconds (H, L); `threads` and `room_bytes` (H,); bytes (L,) as in LayerCost; links from host to host (H, H)."""
+    """Seconds (H, L); `threads` and `room_bytes` (H,); bytes, `tiles` and `weight_flops` of W (L,) as in LayerCost;
+    links from host to host (H, H)."""
 
     micros: int
     forward_s: Array
@@ -25,6 +26,8 @@ class Problem:
     scratch_bytes: Array
     boundary_bytes: Array
     loss_bytes: Array
+    tiles: Array
+    weight_flops: Array
     latency_s: Array
     bandwidth: Array
 

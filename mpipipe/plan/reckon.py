@@ -52,6 +52,8 @@ def survey_ground(
         scratch_bytes=_bytes(cost.scratch_bytes for cost in costs),
         boundary_bytes=_bytes(cost.boundary_bytes for cost in costs),
         loss_bytes=_bytes(cost.loss_bytes for cost in costs),
+        tiles=np.array([cost.tiles for cost in costs]),
+        weight_flops=np.array([cost.grad_weight.flops for cost in costs]),
         latency_s=np.array([[link.latency_s for link in row] for row in links]),
         bandwidth=np.array([[link.both_bandwidth for link in row] for row in links]),
     )

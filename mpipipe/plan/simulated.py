@@ -11,7 +11,7 @@ def simulate_plan(plan: Plan, samples: int | None = None) -> Simulation:
     pipeline = pipeline_of(plan, plan.batch if samples is None else samples)
     made = SCHEDULES[plan.schedule].make(pipeline)
     stages = plan.stages
-    rooms = [Room(stage.in_flight, stage.gradients_in_flight, stage.threads) for stage in stages]
-    times = [task_seconds(cost, stage.threads) for cost, stage in zip(pipeline.costs, stages, strict=True)]
+    rooms = [Room(stage.in_flight, stage.gradients_in_flight, stage.weight_parts) for stage in stages]
+    times = [task_seconds(cost, stage.weight_parts) for cost, stage in zip(pipeline.costs, stages, strict=True)]
     transfers = boundary_transfers([Transfer(stage.latency_s, stage.wire_s) for stage in stages[:-1]])
     return simulate(wire(whole_graph(lower(made), rooms, made.micros)), times, pipeline.threads, transfers)

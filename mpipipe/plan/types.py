@@ -11,7 +11,7 @@ class StagePlan:
 
     Times are seconds of one worker thread; with `recompute`, I does F once more, which `input_s` does not count.
     A message to the next stage, or one back, holds the wire for `wire_s` and arrives `latency_s` later. `bytes` is the
-    peak memory foretold; `available_bytes` what the rank has for all its stages.
+    peak memory foretold; `available_bytes` what the rank has for all its stages. W is reckoned as `weight_parts` tasks.
     """
 
     rank: int
@@ -29,6 +29,7 @@ class StagePlan:
     recompute: bool = False
     latency_s: float = 0.0
     wire_s: float = 0.0
+    weight_parts: int = 1
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from mpipipe.layers import (
     tree_bytes,
     update_weight,
 )
+from mpipipe.layers.parts import group_tiles
 from mpipipe.runtime.held import Held, make_held
-from mpipipe.runtime.parts import group_tiles
 from mpipipe.runtime.share import Now, Share
 from mpipipe.runtime.slots import DTYPE, GradientSlot, Ring, Slot, make_area, make_gradient_slot, make_slot
 from mpipipe.runtime.tied import make_tied

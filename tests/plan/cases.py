@@ -121,6 +121,8 @@ def random_problem(rng, hosts, layers, micros, tight=None, links="unequal", twin
         "input_bytes": np.concatenate([[r.integers(1, 60)], boundary[:-1]]),
         "scratch_bytes": r.integers(0, 40, layers),
         "boundary_bytes": boundary,
+        "tiles": r.integers(1, 4, layers),
+        "weight_flops": r.choice((0.0, 6e7, 4e8), layers),
         "loss_bytes": np.array([0] * (layers - 1) + [r.integers(0, boundary[-1] + 1)]),
     }
     whole = sizes["fixed_bytes"].sum() + min(micros, 3) * (sizes["saved_bytes"] + sizes["held_bytes"]).sum()

@@ -20,7 +20,7 @@ from mpipipe.checkpoint import pieces
 from mpipipe.data import Batch, batches, steps_per_epoch
 from mpipipe.errors import UserError
 from mpipipe.layers import Array
-from mpipipe.runtime import parts as parts_module
+from mpipipe.layers import parts as parts_module
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR, Crew, shares_of
 from mpipipe.runtime.local import LocalTransport, Mailbox

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from mpipipe.enlist import only_evaluating
 from mpipipe.layers import Scratch, forward_only, layer_costs, leaves
 from mpipipe.layers.optimizers import RUN
+from mpipipe.layers.parts import PART_FLOPS
 from mpipipe.plan.memory import stage_bytes
 from mpipipe.plan.problem import StageChoice
 from mpipipe.plan.reckon import survey_ground
 from mpipipe.resources import Cluster, Host
 from mpipipe.runtime.crew import Crew, shares_of
 from mpipipe.runtime.orders import Order, Report, What, pack_order, report_array, unpack_order, unpack_report
-from mpipipe.runtime.parts import PART_FLOPS
 from mpipipe.runtime.share import Now
 from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import Stage

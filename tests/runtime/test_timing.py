@@ -12,9 +12,9 @@ from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers import build_model, layer_costs, signature
 from mpipipe.layers.losses import MeanSquaredError
 from mpipipe.layers.model import Model
+from mpipipe.layers.parts import PART_FLOPS
 from mpipipe.layers.types import Cost, Weightless, Work
 from mpipipe.runtime import timing
-from mpipipe.runtime.parts import PART_FLOPS
 from mpipipe.runtime.timing import Timing, swept_bytes, time_layers
 
 ROWS = 4
