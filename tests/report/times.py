@@ -16,7 +16,7 @@ def plan_of(schedule: str = "1f1b", threads: int = 2, micros: int = 6) -> Plan:
     stages = tuple(
         StagePlan(
             rank, f"host{rank}", s, s + 1, threads, 4, 2, 0.003 + 0.001 * s, 0.004, 0.002 + 0.0005 * s, 1, 1,
-            s == 1, 0.0002, 0.0004,
+            s == 1, 0.0002, 0.0004, threads,
         )
         for s, rank in enumerate(order)
     )  # fmt: skip

@@ -100,12 +100,8 @@ def test_a_real_step_takes_as_long_as_the_simulated_one(name, ranks):
 @pytest.mark.parametrize("name", ["1f1b", "zb-h1"])
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_with_two_workers_a_rank(name, ranks):
-    """A W of a sleeping layer is one task, so it takes one worker as long as it lasts: the plan reckons with halves."""
+    """A W of one sleeping layer is one task: one worker is busy with it, the other is free for F and I."""
     case = unlike_stages(name, ranks, micros=8, threads=2)
-    plan = replace(case.plan, stages=tuple(replace(stage, weight_s=0.0) for stage in case.plan.stages))
-    layers = [{**layer, "weight_s": 0.0} for layer in case.job.model.layers]
-    job = replace(case.job, model=replace(case.job.model, layers=tuple(layers)))
-    case = replace(case, job=job, plan=plan)
     foretold_s = simulate_plan(case.plan).end_s
     assert measured(case, foretold_s) == pytest.approx(foretold_s, rel=NEAR)
 

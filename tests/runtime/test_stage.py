@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mpipipe.enlist import only_evaluating
 from mpipipe.layers import Scratch, forward_only, layer_costs, leaves
 from mpipipe.layers.optimizers import RUN
-from mpipipe.layers.parts import PART_FLOPS
+from mpipipe.layers.parts import PART_FLOPS, count_parts
 from mpipipe.plan.memory import stage_bytes
 from mpipipe.plan.problem import StageChoice
 from mpipipe.plan.reckon import survey_ground
@@ -138,12 +138,16 @@ def test_every_array_is_made_at_once_and_kept():
 @given(cases())
 @settings(max_examples=30, deadline=None)
 def test_parts_are_all_tiles_in_order(case):
+    """And as many as a plan reckons with."""
+    costs = layer_costs(case.model, case.job.train)
     for plan, stage in stages_of(case):
         tiles = [
             (i, tile) for i, (layer, at) in enumerate(stage._each()) for tile in layer.tiles(at, stage.share.tile_rows)
         ]
         assert [item for part in stage.parts for item in part] == tiles
         assert all(stage.parts) and plan.last - plan.first == len(stage.layers)
+        mine = costs[plan.first : plan.last]
+        assert len(stage.parts) == count_parts([one.tiles for one in mine], [one.grad_weight.flops for one in mine])
 
 
 def test_a_part_is_worth_a_task():
