@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mpipipe.plan.allowed import Allowed
 from mpipipe.plan.baselines import by_count, by_memory, by_parameters, by_time
-from mpipipe.plan.choose import Allowed, price_all
 from mpipipe.plan.price import Prices
+from mpipipe.plan.priced import price_all
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,43 @@
 """What a way to cut and order takes at least, whatever the schedule and the limits; and the ways of most promise.
 
-A stage has all its work to do after the first micro-batch has come to it, and after the last I there the gradient must
+A host has all its work to do after the first micro-batch has come to it, and after the last I there the gradient must
 come back to the first stage, which has a W left to do. All ways are looked at where they are few: a vector each.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, permutations
 
 import numpy as np
 
 from mpipipe.layers import Array
 from mpipipe.plan.problem import Problem, StageChoice, Stages
+from mpipipe.schedule import Placement
+
+Place = Callable[[int, int], Placement]
+"""Which stages each lane holds, of so many lanes and stages."""
 
 FEW_WAYS = 200_000
 """Orders of hosts times cuts that are looked at."""
 
 
-def count_ways(problem: Problem, counts: Sequence[int]) -> int:
-    """Orders of hosts times cuts."""
-    return sum(math.perm(problem.hosts, n) * math.comb(problem.layers - 1, n - 1) for n in counts)
+def count_ways(problem: Problem, counts: Sequence[int], chunks: int = 1) -> int:
+    """Orders of hosts times cuts, each host with so many stages."""
+    return sum(math.perm(problem.hosts, n) * math.comb(problem.layers - 1, n * chunks - 1) for n in counts)
 
 
-def by_promise(problem: Problem, counts: Sequence[int], seconds: float) -> Iterator[tuple[float, Stages]]:
+def by_promise(
+    problem: Problem, counts: Sequence[int], place: Place, chunks: int, seconds: float
+) -> Iterator[tuple[float, Stages]]:
     """All ways that take less than `seconds` at least, with what that is, the most promising first."""
     found: list[tuple[float, int, int, int]] = []
     made = {}
-    for count in counts:
-        orders = np.array(list(permutations(range(problem.hosts), count)))[:, None, :]
-        inner = combinations(range(1, problem.layers), count - 1)
+    for count in (count for count in counts if count * chunks <= problem.layers):
+        lane = lanes_of(place(count, count * chunks))
+        orders = np.array(list(permutations(range(problem.hosts), count)))[:, None, lane]
+        inner = combinations(range(1, problem.layers), len(lane) - 1)
         cuts = np.array([[0, *some, problem.layers] for some in inner])[None, :, :]
-        least = least_of_ways(problem, orders, cuts)
+        least = least_of_ways(problem, orders, cuts, lane)
         rows, columns = np.nonzero(least < seconds)
         made[count] = orders, cuts
         found += zip(least[rows, columns].tolist(), [count] * len(rows), rows.tolist(), columns.tolist(), strict=True)
@@ -40,8 +47,14 @@ def by_promise(problem: Problem, counts: Sequence[int], seconds: float) -> Itera
         yield least_s, tuple(map(StageChoice, order, edges, edges[1:]))
 
 
-def least_of_ways(problem: Problem, orders: Array, cuts: Array) -> Array:
-    """Seconds (orders, cuts) of hosts in these orders (orders, 1, stages) at these cuts (1, cuts, stages + 1)."""
+def lanes_of(placement: Placement) -> list[int]:
+    """The lane of each stage."""
+    return [lane for _, lane in sorted((stage, lane) for lane, held in enumerate(placement) for stage in held)]
+
+
+def least_of_ways(problem: Problem, orders: Array, cuts: Array, lane: Sequence[int]) -> Array:
+    """Seconds (orders, cuts) of stages on these hosts (orders, 1, stages), each with its lane, at these cuts
+    (1, cuts, stages + 1)."""
     forward, back, weight = (
         _sums(table, orders, cuts) for table in (problem.forward_s, problem.input_s, problem.weight_s)
     )
@@ -50,9 +63,15 @@ def least_of_ways(problem: Problem, orders: Array, cuts: Array) -> Array:
     there, home = np.zeros(forward.shape), np.zeros(forward.shape)
     there[..., 1:] = np.cumsum(forward[..., :-1] + message, axis=2)
     home[..., 1:] = np.cumsum(back[..., :-1] + message, axis=2)
-    own = problem.micros * (forward + back + weight) / threads
-    urgent = problem.micros * (forward + back) / threads + weight[..., :1] / threads[..., :1]
-    found: Array = np.maximum(there + own, there + urgent + home).max(axis=2)
+    # All that a host does, by its first stage: the other stages' is nothing more.
+    first = [lane.index(one) for one in lane]
+    own, urgent = np.zeros(forward.shape), np.zeros(forward.shape)
+    for s, to in enumerate(first):
+        urgent[..., to] += problem.micros * ((forward + back) / threads)[..., s]
+        own[..., to] += problem.micros * ((forward + back + weight) / threads)[..., s]
+    urgent += weight[..., :1] / threads[..., :1]
+    each = np.maximum(there + own, there + urgent + home)
+    found: Array = each[..., sorted(set(first))].max(axis=2)
     return found
 
 

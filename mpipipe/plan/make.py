@@ -6,11 +6,13 @@ from dataclasses import replace
 from mpipipe.errors import PlanError
 from mpipipe.job import Job
 from mpipipe.layers import LayerCost
+from mpipipe.plan.allowed import Allowed, allowed
 from mpipipe.plan.bound import fractional, lower_bound
-from mpipipe.plan.choose import Allowed, allowed, choose, fastest, price_all
+from mpipipe.plan.choose import choose, fastest
 from mpipipe.plan.explain import Alternative, alternatives
 from mpipipe.plan.notes import notes_on
 from mpipipe.plan.price import Candidate, Prices, boundary, placement_of, weight_parts
+from mpipipe.plan.priced import price_all
 from mpipipe.plan.problem import StageChoice, Stages
 from mpipipe.plan.reckon import Ground, survey_ground
 from mpipipe.plan.refuse import refuse

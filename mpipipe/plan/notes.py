@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from mpipipe.job import Job
-from mpipipe.plan.choose import Allowed, family, price_dealt, price_roomy
+from mpipipe.plan.allowed import Allowed, family
 from mpipipe.plan.closed import at_most
 from mpipipe.plan.kinds import group_hosts
 from mpipipe.plan.memory import stage_bytes
 from mpipipe.plan.price import Candidate, Prices
+from mpipipe.plan.priced import price_dealt, price_roomy
 from mpipipe.plan.problem import StageChoice
 from mpipipe.plan.search import best
 from mpipipe.schedule import SCHEDULES

@@ -7,7 +7,7 @@ from typing import NoReturn
 import numpy as np
 
 from mpipipe.errors import PlanError
-from mpipipe.plan.choose import Allowed, family
+from mpipipe.plan.allowed import Allowed, family
 from mpipipe.plan.closed import ALL
 from mpipipe.plan.memory import stage_bytes, usual_gradients
 from mpipipe.plan.price import Prices

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpipipe.layers import Array
+from mpipipe.plan.least import lanes_of
 from mpipipe.plan.problem import Problem, StageChoice, Stages
 from mpipipe.schedule import Placement
 
@@ -20,14 +21,10 @@ STEPS = (1, -1, 2, -2, 4, -4)
 def spread(problem: Problem, hosts: Sequence[int], placement: Placement) -> Stages:
     """Stages by the placement, its lane n on host n of `hosts`, so that no host has much more to do than others."""
     busy = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
-    owner = [hosts[lane] for lane, _ in sorted(_places(placement), key=lambda place: place[1])]
+    owner = [hosts[lane] for lane in lanes_of(placement)]
     sums = np.concatenate([np.zeros((problem.hosts, 1)), np.cumsum(busy, axis=1)], axis=1)
     edges = _even(sums, owner, _shares(problem, busy, owner))
     return tuple(StageChoice(owner[s], int(edges[s]), int(edges[s + 1])) for s in range(len(owner)))
-
-
-def _places(placement: Placement) -> list[tuple[int, int]]:
-    return [(lane, stage) for lane, held in enumerate(placement) for stage in held]
 
 
 def _shares(problem: Problem, busy: Array, owner: Sequence[int]) -> Array:

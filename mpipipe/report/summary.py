@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from mpipipe.report.units import human_bytes
 
 STOPPED = ("finished", "interrupted", "stop_after")
+MEASURABLE_BYTES = 1 << 20
+"""Python itself takes and gives back about as much while a run goes on."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,13 @@ class Memory:
 
 
 def memory_text(memory: Sequence[Memory]) -> str:
-    """One line: the rank that took the most of what was planned for it."""
-    worst = max(memory, key=lambda one: one.peak_bytes / one.planned_bytes)
-    share = worst.peak_bytes / worst.planned_bytes
+    """One line: the rank that took the most of what was planned for it; what is too little to be measured is let go."""
+    worst = max(memory, key=lambda one: one.peak_bytes / max(one.planned_bytes, MEASURABLE_BYTES))
+    if max(worst.planned_bytes, worst.peak_bytes) < MEASURABLE_BYTES:
+        return f"memory at the peak: less than {human_bytes(MEASURABLE_BYTES)} on every rank, as planned"
     taken, planned = human_bytes(worst.peak_bytes), human_bytes(worst.planned_bytes)
-    return f"memory at the peak: {taken} of {planned} planned ({share:.0%}) on rank {worst.rank}, no more on any other"
+    share = f" ({worst.peak_bytes / worst.planned_bytes:.0%})" if worst.planned_bytes >= MEASURABLE_BYTES else ""
+    return f"memory at the peak: {taken} of {planned} planned{share} on rank {worst.rank}, no more on any other"
 
 
 @dataclass(frozen=True)

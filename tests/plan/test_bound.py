@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
+from mpipipe.plan.allowed import Allowed
 from mpipipe.plan.bound import fractional, lower_bound
-from mpipipe.plan.choose import Allowed, choose
+from mpipipe.plan.choose import choose
 from mpipipe.plan.price import Prices
 from mpipipe.plan.problem import StageChoice
 from mpipipe.plan.spread import spread

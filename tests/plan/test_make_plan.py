@@ -120,7 +120,7 @@ def test_auto_leaves_out_whoever_would_slow_the_pipeline():
     hosts = cluster(*(host(rank, matrix_flops=1e9 if rank else 1e5) for rank in range(4)))
     plan = make_plan(equal_layers(9), hosts, job(ranks="auto"))
     assert plan.idle == (0,)
-    assert len(plan.stages) == 3
+    assert len(plan.lanes) == 3
     (note,) = notes(plan)
     assert re.fullmatch(r"idle ranks: 0; a share for it would make a step [\d,.]+% longer", note)
 
@@ -131,17 +131,20 @@ def test_all_says_nothing_where_all_are_of_use():
     assert [(stage.first, stage.last) for stage in plan.stages] == [(0, 2), (2, 4), (4, 6), (6, 8)]
 
 
-@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.integers(1, 9))
-@settings(max_examples=30, deadline=None)
-def test_auto_is_as_fast_as_any_number_of_ranks(seed, count, ranks, micros):
-    """But for the little that a plan with more ranks must win by; and where ranks hold several stages, which no exact
-    search deals out, for a little more."""
-    costs, hosts = layers(random.Random(seed), count), random_cluster(seed, ranks)
-    for schedule, near in (("1f1b", 1.006), ("auto", 1.05)):
+@pytest.mark.parametrize(("schedule", "examples"), [("1f1b", 30), ("auto", 12)])
+def test_auto_is_as_fast_as_any_number_of_ranks(schedule, examples):
+    """But for the little that a plan with more ranks must win by."""
+
+    @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.integers(1, 9))
+    @settings(max_examples=examples, deadline=None)
+    def check(seed, count, ranks, micros):
+        costs, hosts = layers(random.Random(seed), count), random_cluster(seed, ranks)
         auto = make_plan(costs, hosts, job(micros, ranks="auto", schedule=schedule))
         for number in range(1, ranks + 1):
             other = make_plan(costs, hosts, job(micros, ranks=number, schedule=schedule))
-            assert auto.step_s <= near * other.step_s
+            assert auto.step_s <= 1.006 * other.step_s
+
+    check()
 
 
 def test_a_number_takes_the_best_so_many_ranks():

@@ -8,8 +8,9 @@ import random
 
 import pytest
 
+from mpipipe.plan.allowed import Allowed
 from mpipipe.plan.bound import lower_bound
-from mpipipe.plan.choose import Allowed, choose
+from mpipipe.plan.choose import choose
 from mpipipe.plan.price import Prices
 
 from .cases import ground
