@@ -17,7 +17,7 @@ from mpipipe.plan.watch import Watch
 from mpipipe.report import human_bytes, human_seconds, plural
 from mpipipe.resources import Cluster, slowed
 from mpipipe.runtime.conduct import Conductor
-from mpipipe.runtime.move import moved_bytes
+from mpipipe.runtime.move import leaving_bytes
 from mpipipe.start import conductor_bytes
 
 GAIN = 1.1
@@ -74,12 +74,17 @@ class Replanner:
         if new is None:
             self.watch.leave()
             return [*told, "no new plan: none fits"]
-        cost_s = self._moving_seconds(new)
+        leaving = leaving_bytes(self.conductor.plan, replace(self.conductor.crew, plan=new))
+        crowded = crowded_ranks(new, leaving)
+        if crowded:
+            self.watch.leave()
+            return [*told, f"no new plan: old and new layers would not fit {_ranks(crowded)} at once"]
+        cost_s = self._moving_seconds(leaving)
         gain = old_s / new.step_s
         if gain < GAIN or (old_s - new.step_s) * steps_left < cost_s:
             self.watch.leave()
             return [*told, f"no new plan: the best one takes {human_seconds(new.step_s)} a step, {gain - 1:.0%} faster"]
-        return [*told, *self._move(new, old_s, cost_s, measured)]
+        return [*told, *self._move(new, old_s, (cost_s, sum(leaving.values())), measured)]
 
     def _how(self, changed: Sequence[int]) -> str:
         times = self.watch.measured()
@@ -95,14 +100,13 @@ class Replanner:
             return None, 0.0
         return new, reprice(self.conductor.plan, grounds.costs, cluster, grounds.job, grounds.reserved)
 
-    def _moving_seconds(self, new: Plan) -> float:
+    def _moving_seconds(self, leaving: Mapping[int, int]) -> float:
         bandwidth = min((link.bandwidth for link in self.grounds.cluster.links), default=117e6)
-        return MOVING_S + moved_bytes(self.conductor.plan, replace(self.conductor.crew, plan=new)) / bandwidth
+        return MOVING_S + sum(leaving.values()) / bandwidth
 
-    def _move(self, new: Plan, old_s: float, cost_s: float, slower: Mapping[int, float]) -> list[str]:
-        old = self.conductor.plan
+    def _move(self, new: Plan, old_s: float, cost: tuple[float, int], slower: Mapping[int, float]) -> list[str]:
+        old, (cost_s, size) = self.conductor.plan, cost
         moving = [i for i in range(len(old.layers)) if old.rank_of(i) != new.rank_of(i)]
-        size = moved_bytes(old, replace(self.conductor.crew, plan=new))
         self.before_moving()
         began = time.perf_counter()
         self.conductor.move(new)
@@ -124,6 +128,16 @@ def planned_seconds(plan: Plan) -> dict[int, float]:
         each = stage.forward_s * (1 + stage.recompute) + stage.input_s + stage.weight_s
         found[stage.rank] = found.get(stage.rank, 0.0) + plan.micros * each
     return found
+
+
+def crowded_ranks(new: Plan, leaving: Mapping[int, int]) -> list[int]:
+    """Ranks that have no room for their stages of the new plan and, until those have come, for what leaves them."""
+    return [
+        rank
+        for rank in new.lanes
+        if sum(new.stages[s].bytes for s in new.stages_of(rank)) + leaving.get(rank, 0)
+        > new.stages[new.stages_of(rank)[0]].available_bytes
+    ]
 
 
 def _ranks(ranks: Sequence[int]) -> str:

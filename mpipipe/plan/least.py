@@ -1,16 +1,19 @@
 """What a way to cut and order takes at least, whatever the schedule and the limits; and the ways of most promise.
 
 A host has all its work to do after the first micro-batch has come to it, and after the last I there the gradient must
-come back to the first stage, which has a W left to do. All ways are looked at where they are few: a vector each.
+come back to the first stage, which has a W left to do. All ways are looked at where they are few, and so are limits.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 
 import numpy as np
 
 from mpipipe.layers import Array
+from mpipipe.plan.closed import message_s
+from mpipipe.plan.limits import Limits
+from mpipipe.plan.price import stage_cost
 from mpipipe.plan.problem import Problem, StageChoice, Stages
 from mpipipe.schedule import Placement
 
@@ -19,6 +22,8 @@ Place = Callable[[int, int], Placement]
 
 FEW_WAYS = 200_000
 """Orders of hosts times cuts that are looked at."""
+FEW_LIMITS = 256
+"""Up to so many limits are all tried where they may be of use."""
 
 
 def count_ways(problem: Problem, counts: Sequence[int], chunks: int = 1) -> int:
@@ -73,6 +78,29 @@ def least_of_ways(problem: Problem, orders: Array, cuts: Array, lane: Sequence[i
     each = np.maximum(there + own, there + urgent + home)
     found: Array = each[..., sorted(set(first))].max(axis=2)
     return found
+
+
+def promising_limits(problem: Problem, stages: Sequence[StageChoice], most: int, seconds: float) -> list[Limits]:
+    """All limits that may take less than `seconds`; none of them where they are too many.
+
+    A stage that has K micro-batches on their way, each for a trip of at least the F and I of all stages from there on
+    and its own W, needs a trip for every K of them once the first has come to it.
+    """
+    if most ** len(stages) > FEW_LIMITS:
+        return []
+    arrivals, trips, beyond, arrival = [], [], 0.0, 0.0
+    for s, stage in enumerate(stages):
+        arrivals.append(arrival)
+        arrival += stage_cost(problem, stage).forward_s
+        arrival += message_s(problem, stage, stages[s + 1]) if s + 1 < len(stages) else 0.0
+    for s in reversed(range(len(stages))):
+        cost = stage_cost(problem, stages[s])
+        beyond += cost.forward_s + cost.input_s
+        beyond += 2 * message_s(problem, stages[s], stages[s + 1]) if s + 1 < len(stages) else 0.0
+        trips.append(beyond + cost.weight_s / float(problem.threads[stages[s].host]))
+    every = np.array(list(product(range(1, most + 1), repeat=len(stages))))
+    least = (np.array(arrivals) + problem.micros * np.array(trips[::-1]) / every).max(axis=1)
+    return [tuple(limits) for limits in every[least < seconds].tolist()]
 
 
 def _sums(table: Array, orders: Array, cuts: Array) -> Array:

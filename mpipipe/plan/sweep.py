@@ -1,19 +1,24 @@
 """Sweeping: where there are few, all orders of hosts and all cuts that may be faster than what was found.
 
-The most promising come first. Each is priced with every schedule, roomy; those that come near, with other limits.
+The most promising come first. Each is priced with every schedule and several limits, and where that comes near, with
+more; then, where these are few, with all limits that may be of use.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mpipipe.plan.allowed import Allowed
 from mpipipe.plan.improve import improve, improve_limits
-from mpipipe.plan.least import FEW_WAYS, by_promise, count_ways
+from mpipipe.plan.least import FEW_WAYS, by_promise, count_ways, promising_limits
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.priced import price_all, price_roomy
+from mpipipe.plan.problem import Stages
 from mpipipe.schedule import SCHEDULES
 
+Price = Callable[[Prices, str, Stages, int, float], Iterator[Candidate]]
+"""Candidates of a schedule and stages, with at most so many in flight, that may take less than so many seconds."""
+
 NODES = 300_000
-"""Nodes to simulate at the most for the ways of one stage a rank, and for those of each schedule with several."""
+"""Nodes to simulate at the most in each pass."""
 WORTH = 0.005
 """By how much a way must promise to be faster to be looked at."""
 NEARLY = 1.05
@@ -23,14 +28,17 @@ NEARLY = 1.05
 def sweep(prices: Prices, what: Allowed, found: Sequence[Candidate]) -> Iterator[Candidate]:
     """What is faster than all that was found."""
     best = min(found, key=lambda one: one.step_s)
-    for names in filter(None, (what.single, *((name,) for name in what.chunked))):
-        better = _sweep(prices, what, names, best)
+    passes: list[tuple[Sequence[str], Price]] = [(what.single, price_some)]
+    passes += [((name,), price_own) for name in what.chunked]
+    passes += [([name for name in what.single if name != "gpipe"], price_promising)]
+    for names, price in passes:
+        better = _sweep(prices, what, names, price, best) if names else best
         if better is not best:
             best = improve(prices, better, what.counts, what.most, prices.nodes + NODES)
             yield best
 
 
-def _sweep(prices: Prices, what: Allowed, names: Sequence[str], best: Candidate) -> Candidate:
+def _sweep(prices: Prices, what: Allowed, names: Sequence[str], price: Price, best: Candidate) -> Candidate:
     """Schedules that place stages in the same way."""
     recipe, end = SCHEDULES[names[0]], prices.nodes + NODES
     counts = [count for count in what.counts if recipe.chunks == 1 or count > 1]
@@ -38,13 +46,28 @@ def _sweep(prices: Prices, what: Allowed, names: Sequence[str], best: Candidate)
         return best
     enough_s = best.step_s * (1 - WORTH)
     for least_s, stages in by_promise(prices.problem, counts, recipe.place, recipe.chunks, enough_s):
-        if least_s >= best.step_s * (1 - WORTH) or prices.nodes >= end:
+        if least_s >= enough_s or prices.nodes >= end:
             break
-        roomy = [price_roomy(prices, name, stages, what.most) for name in names]
-        near = [one for one in roomy if one is not None and one.step_s < best.step_s * NEARLY]
-        for one in near:
-            each = price_all(prices, stages, [one.schedule], what.most) if recipe.chunks == 1 else (one,)
-            priced = min(each, key=lambda one: one.step_s)
-            if priced.step_s < best.step_s * NEARLY:
+        for name in names:
+            priced = min(price(prices, name, stages, what.most, enough_s), key=lambda one: one.step_s, default=None)
+            if priced is not None and priced.step_s < best.step_s * NEARLY:
                 best = min(best, improve_limits(prices, priced, what.most, end), key=lambda one: one.step_s)
+                enough_s = best.step_s * (1 - WORTH)
     return best
+
+
+def price_some(prices: Prices, name: str, stages: Stages, most: int, _: float) -> Iterator[Candidate]:
+    """With several limits."""
+    return price_all(prices, stages, [name], most)
+
+
+def price_own(prices: Prices, name: str, stages: Stages, most: int, _: float) -> Iterator[Candidate]:
+    """With the limits that a schedule with several stages a rank has itself."""
+    priced = price_roomy(prices, name, stages, most)
+    return iter([priced] if priced is not None else [])
+
+
+def price_promising(prices: Prices, name: str, stages: Stages, most: int, enough_s: float) -> Iterator[Candidate]:
+    """With all limits that may take less than `enough_s`, where they are few."""
+    every = (prices.of(name, stages, limits) for limits in promising_limits(prices.problem, stages, most, enough_s))
+    return (one for one in every if one is not None)

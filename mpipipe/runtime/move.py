@@ -44,12 +44,15 @@ def _packed(plan: Plan) -> Any:
     return np.frombuffer(json.dumps(to_plain(plan)).encode(), np.uint8)
 
 
-def moved_bytes(old: Plan, crew: Crew) -> int:
-    """Bytes of weights and state that change their rank, from the old plan to the crew's."""
-    every = pieces(crew.model, crew.job.train.optimizer)
-    return sum(
-        4 * int(np.prod(piece.shape)) for piece in every if old.rank_of(piece.layer) != crew.plan.rank_of(piece.layer)
-    )
+def leaving_bytes(old: Plan, crew: Crew) -> dict[int, int]:
+    """Bytes of weights and state that leave each rank, from the old plan to the crew's. No rank lets go of them before
+    it has what it gets."""
+    found: dict[int, int] = {}
+    for piece in pieces(crew.model, crew.job.train.optimizer):
+        sender = old.rank_of(piece.layer)
+        if sender != crew.plan.rank_of(piece.layer):
+            found[sender] = found.get(sender, 0) + 4 * int(np.prod(piece.shape))
+    return found
 
 
 def move(member: Member, plan: Plan) -> None:
