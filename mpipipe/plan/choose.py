@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from mpipipe.plan.allowed import Allowed, family
 from mpipipe.plan.improve import improve
 from mpipipe.plan.price import Candidate, Prices
-from mpipipe.plan.priced import price_all, price_dealt, price_roomy
+from mpipipe.plan.priced import price_all, price_ample, price_dealt
 from mpipipe.plan.problem import Choice, Stages
 from mpipipe.plan.search import front
 from mpipipe.plan.sweep import sweep
 
 CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
-IMPROVING_NODES = 450_000
+IMPROVING_NODES = 300_000
 """Nodes to simulate at the most when improving."""
 RANKING_NODES = 800_000
 """Nodes to simulate at the most to find which proposals are the best."""
@@ -26,7 +26,7 @@ PRICING_NODES = 2_000_000
 """Nodes to simulate at the most before another proposal is priced with every schedule."""
 NEAR = 1e-3
 """How near to the best of the closed form proposals need come: what follows differs by more."""
-KEPT = 2
+KEPT = 3
 """Proposals that are priced with every schedule, and candidates that are improved."""
 QUICK = ("zb-h1", "1f1b", "gpipe")
 """Schedules that tell quickly how good stages are."""
@@ -58,14 +58,21 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
 
 
 def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> list[Stages]:
-    """The proposals that are fastest with one schedule and limits that do not hold them up; the first among them."""
+    """The proposals that are fastest with one schedule and ample limits; the first among them. Looked at first are the
+    best of each number of hosts."""
     name = next((name for name in QUICK if name in what.schedules), "1f1b")
     ranked, end = [], prices.nodes + RANKING_NODES
-    for n, one in enumerate(proposals):
-        priced = price_roomy(prices, name, one.stages, what.most) if prices.nodes < end else None
-        ranked += [(priced.step_s, n)] if priced is not None else []
+    for n in sorted(range(len(proposals)), key=lambda n: (_place_among_its_like(proposals, n), n)):
+        if prices.nodes < end:
+            steps = [one.step_s for one in price_ample(prices, name, proposals[n].stages, what.most)]
+            ranked += [(min(steps), n)] if steps else []
     best = [n for _, n in sorted(ranked)[:KEPT]]
     return [proposals[n].stages for n in dict.fromkeys([*best, 0])] if proposals else []
+
+
+def _place_among_its_like(proposals: Sequence[Choice], n: int) -> int:
+    """How many before the n-th have as many stages as it has."""
+    return sum(len(one.stages) == len(proposals[n].stages) for one in proposals[:n])
 
 
 def fastest(candidates: Sequence[Candidate], what: Allowed) -> Candidate:

@@ -10,46 +10,74 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mpipipe.layers import Array
-from mpipipe.plan.kinds import Level, multisets
+from mpipipe.plan.kinds import Level, count_states, multisets
 from mpipipe.plan.reach import Mode, Tables
 
-FINE = 1e-9
+FINE, COARSE = 1e-9, 1e-4
+MOST_STATES = 200_000
+"""States that are looked at; more take too much memory."""
+SPACED = 10
+"""Numbers of hosts that orders are made for."""
 
 
-def least_period(tables: Tables, levels: Sequence[Level]) -> float:
-    """A bound that no plan's period can be below, to within FINE; infinite where nothing fits."""
+def least_period(tables: Tables, levels: Sequence[Level], hosts: int | None = None, fine: float = FINE) -> float:
+    """A bound that no plan's period can be below, to within `fine`, with so many hosts if it is said; infinite where
+    nothing fits."""
     high = max(float(mode.busy[-1]) for modes in tables.modes for mode in modes)
     low = 0.0
-    if not _reaches(tables, levels, high):
+    if not _reaches(tables, levels, high, hosts):
         return np.inf
-    while high - low > FINE * high:
+    while high - low > fine * high:
         middle = (low + high) / 2
-        low, high = (low, middle) if _reaches(tables, levels, middle) else (middle, high)
-    return low
+        low, high = (low, middle) if _reaches(tables, levels, middle, hosts) else (middle, high)
+    return high if fine > FINE else low
 
 
 def good_orders(tables: Tables, counts: Sequence[int]) -> Iterator[list[int]]:
-    """Orders of kinds, first stage first: what reaches farthest within the least period, and that sorted by speed."""
+    """Orders of kinds, first stage first, for several numbers of hosts: what reaches farthest within the least period,
+    or the fastest hosts where there are too many kinds for that; as they come, and sorted by speed."""
     sizes = [len(kind) for kind in tables.kinds]
     speed = [min(float(mode.busy[-1]) for mode in modes) for modes in tables.modes]
-    levels = multisets(sizes, max(counts))
-    period = least_period(tables, levels)
-    if not np.isfinite(period):
-        return
+    small = count_states(sizes) <= MOST_STATES
+    levels = multisets(sizes, max(counts)) if small else []
     seen = set()
-    for slack in (1.0, 1.01, 1.05):
-        reached = _cover(tables, levels, period * slack * (1 + 10 * FINE))
-        done = [n for n in counts if n < len(reached) and (reached[n] <= 0).any()]
-        for n in sorted({min(done, default=0), max(done, default=0)} - {0}):
-            order = _trace(tables, levels, reached, n, period * slack * (1 + 10 * FINE))
+    for n in spaced(counts):
+        for order in _reaching(tables, levels, n) if small else _fastest(tables, speed, n):
             for one in (order, sorted(order, key=lambda u: speed[u]), sorted(order, key=lambda u: -speed[u])):
                 if tuple(one) not in seen:
                     seen.add(tuple(one))
                     yield list(one)
 
 
-def _reaches(tables: Tables, levels: Sequence[Level], bound_s: float) -> bool:
-    return any(bool((at <= 0).any()) for at in _cover(tables, levels, bound_s))
+def spaced(counts: Sequence[int]) -> list[int]:
+    """Some of the numbers, the first and last among them, farther apart the larger they are."""
+    ordered = sorted(counts)
+    if len(ordered) <= SPACED:
+        return ordered
+    places = np.geomspace(1, len(ordered), SPACED)
+    return [ordered[place] for place in sorted({round(at) - 1 for at in places})]
+
+
+def _reaching(tables: Tables, levels: Sequence[Level], n: int) -> Iterator[list[int]]:
+    """Of n hosts, what reaches farthest within their least period, and a little more."""
+    period = least_period(tables, levels[: n + 1], n, COARSE)
+    for slack in (1.0, 1.05) if np.isfinite(period) else ():
+        reached = _cover(tables, levels[: n + 1], period * slack)
+        if (reached[n] <= 0).any():
+            yield _trace(tables, levels, reached, n, period * slack)
+
+
+def _fastest(tables: Tables, speed: Sequence[float], n: int) -> Iterator[list[int]]:
+    """The n fastest hosts, and the n with room for the most, as the early stages need it."""
+    every = [u for u, kind in enumerate(tables.kinds) for _ in kind]
+    room = [max(int((mode.most > 0).sum()) for mode in modes) for modes in tables.modes]
+    yield sorted(every, key=lambda u: speed[u])[:n]
+    yield sorted(every, key=lambda u: -room[u])[:n]
+
+
+def _reaches(tables: Tables, levels: Sequence[Level], bound_s: float, hosts: int | None) -> bool:
+    reached = _cover(tables, levels, bound_s)
+    return any(bool((at <= 0).any()) for at in (reached if hosts is None else reached[hosts : hosts + 1]))
 
 
 def _cover(tables: Tables, levels: Sequence[Level], bound_s: float) -> list[Array]:

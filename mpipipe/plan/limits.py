@@ -24,19 +24,33 @@ def wanted_limits(problem: Problem, stages: Sequence[StageChoice], most: int, re
     fits where anything does.
     """
     count = len(stages)
-    threads = [int(problem.threads[stage.host]) for stage in stages]
-    slowest = max(period_s(problem, stage) for stage in stages) or 1.0
-    trips = round_trips(problem, stages)
+    slowest, trips = _rate(problem, stages)
     tight = [math.ceil(trip / slowest - 1e-9) for trip in trips]
-    roomy = [math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more for trip, more in zip(trips, threads, strict=True)]
+    ample = _ample(problem, stages)
     fitting = [most_that_fit(problem, stages, most, policy) for policy in dict.fromkeys(("never", recompute))]
     tried: dict[Limits, None] = {}
-    for each in ([count - s for s in range(count)], tight, roomy, [roomy[0]] * count, [most] * count):
+    for each in ([count - s for s in range(count)], tight, ample, [ample[0]] * count, [most] * count):
         for fits in fitting:
             tried.setdefault(tuple(max(1, min(limit, fit)) for limit, fit in zip(each, fits, strict=True)))
     if min(map(min, fitting)) < most:
         tried.setdefault((1,) * count)
     yield from tried
+
+
+def ample_limits(problem: Problem, stages: Sequence[StageChoice], most: int, recompute: str) -> Limits:
+    """Of these, what keeps the slowest stage at its rate with some more, or as many as fit at all."""
+    fits = most_that_fit(problem, stages, most, recompute)
+    return tuple(max(1, min(limit, fit)) for limit, fit in zip(_ample(problem, stages), fits, strict=True))
+
+
+def _ample(problem: Problem, stages: Sequence[StageChoice]) -> list[int]:
+    slowest, trips = _rate(problem, stages)
+    threads = [int(problem.threads[stage.host]) for stage in stages]
+    return [math.ceil(1.5 * trip / slowest - 1e-9) + 1 + more for trip, more in zip(trips, threads, strict=True)]
+
+
+def _rate(problem: Problem, stages: Sequence[StageChoice]) -> tuple[float, list[float]]:
+    return max(period_s(problem, stage) for stage in stages) or 1.0, round_trips(problem, stages)
 
 
 def most_that_fit(problem: Problem, stages: Sequence[StageChoice], most: int, recompute: str) -> Limits:

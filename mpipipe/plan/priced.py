@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from mpipipe.plan.limits import Limits, most_that_fit, wanted_limits
+from mpipipe.plan.limits import Limits, ample_limits, most_that_fit, wanted_limits
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import Stages
 from mpipipe.plan.spread import spread
@@ -24,6 +24,14 @@ def price_all(prices: Prices, stages: Stages, names: Sequence[str], most: int) -
 def price_roomy(prices: Prices, name: str, stages: Stages, most: int) -> Candidate | None:
     """With as many in flight as fit, which hold nothing up."""
     return prices.of(name, stages, most_that_fit(prices.problem, stages, most, prices.recompute))
+
+
+def price_ample(prices: Prices, name: str, stages: Stages, most: int) -> Iterator[Candidate]:
+    """With limits that hold nothing up, if they fit: as many as there may be, and no more than there need be."""
+    for limit in (most_that_fit, ample_limits):
+        priced = prices.of(name, stages, limit(prices.problem, stages, most, prices.recompute))
+        if priced is not None:
+            yield priced
 
 
 def price_dealt(prices: Prices, name: str, hosts: Sequence[int], most: int) -> Candidate | None:

@@ -6,9 +6,9 @@ bounds are searched by branch and bound: between two of them no plan takes less 
 periods of the lower one. A plan found at a bound attains a period of its own, which cuts the interval further.
 
 Order free, the problem is NP-complete in the number of kinds of hosts (Benoit and Robert 2008), but shelves are small:
-the states are multisets of kinds, 512 for nine hosts all different. Where there are too many, the best order of kinds
-for the slowest stage is found first (`cover`), and only plans of that order, and a few others, are searched; `bound`
-says how far from the best that may be.
+the states are multisets of kinds, 512 for nine hosts all different. Where there are too many, the best orders of kinds
+for the slowest stage are found first (`cover`), for several numbers of hosts, and only the few of these that promise
+most are searched; `bound` says how far from the best that may be.
 """
 
 import heapq
@@ -28,8 +28,14 @@ FEW_CELLS = 30_000
 """Up to so many cells the search goes on until it is exact to the last digit, beyond until it is to within 1e-5."""
 MOST_BOUNDS = 200
 """Bounds that are tried at the most; then the best so far is taken."""
+GLANCES = (1.02, 1.1, 1.3)
+"""Periods that orders are judged by, over the least of each."""
+PROMISING = 6
+"""Orders that are searched."""
 NEAR = 1.25
 """How much longer than the best other proposals may take."""
+EACH = 6
+"""Proposals with the same number of hosts."""
 
 
 def best(
@@ -42,7 +48,7 @@ def best(
 
 
 def front(
-    problem: Problem, family: str, counts: Sequence[int], recompute: str = "auto", most: int = 12, near: float = 0.0
+    problem: Problem, family: str, counts: Sequence[int], recompute: str = "auto", most: int = 16, near: float = 0.0
 ) -> tuple[Choice, ...]:
     """The best choice, then others met on the way that are nearly as good: with other periods or numbers of hosts."""
     kinds = group_hosts(problem)
@@ -55,11 +61,16 @@ def front(
     if cells <= MOST_CELLS:
         _descend(_Meetings(problem, family, tables, multisets(sizes, hosts), found), counts, near)
     else:
-        for order in good_orders(tables, counts):
-            met = _Meetings(problem, family, tables, one_order(order, len(kinds)), found)
-            _descend(met, [len(order)], near)
+        for met, count in _most_promising(problem, family, tables, counts, found):
+            _descend(met, [count], near)
     ranked = sorted(found.values(), key=lambda choice: (choice.seconds, len(choice.stages)))
-    return tuple(choice for choice in ranked[:most] if choice.seconds <= NEAR * ranked[0].seconds)
+    near_ones = [choice for choice in ranked if choice.seconds <= NEAR * ranked[0].seconds]
+    return tuple(one for n, one in enumerate(near_ones) if _rank_of_its_count(near_ones, n) < EACH)[:most]
+
+
+def _rank_of_its_count(choices: Sequence[Choice], n: int) -> int:
+    """How many before the n-th have as many hosts as it has."""
+    return sum(len(one.stages) == len(choices[n].stages) for one in choices[:n])
 
 
 class _Meetings:
@@ -87,6 +98,21 @@ class _Meetings:
                 if ways[n] < least:
                     least, period = float(ways[n]), choice.period_s
         return least, period
+
+
+def _most_promising(
+    problem: Problem, family: str, tables: Tables, counts: Sequence[int], found: dict[object, Choice]
+) -> list[tuple[_Meetings, int]]:
+    """Of the good orders those that a glance at each, a little above its least period, finds best."""
+    seen = []
+    for n, order in enumerate(good_orders(tables, counts)):
+        met = _Meetings(problem, family, tables, one_order(order, len(tables.kinds)), found)
+        period, least = least_period(tables, met.levels, fine=1e-3), np.inf
+        for slack in GLANCES if np.isfinite(period) else ():
+            way, attained = met.meet(period * slack, [len(order)])
+            least = min(least, way + (problem.micros - 1) * attained)
+        seen += [(least, n, met, len(order))]
+    return [(met, count) for _, _, met, count in sorted(seen)[:PROMISING]]
 
 
 def _descend(met: _Meetings, counts: Sequence[int], near: float) -> None:

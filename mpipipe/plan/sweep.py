@@ -17,7 +17,7 @@ from mpipipe.schedule import SCHEDULES
 Price = Callable[[Prices, str, Stages, int, float], Iterator[Candidate]]
 """Candidates of a schedule and stages, with at most so many in flight, that may take less than so many seconds."""
 
-NODES = 300_000
+NODES = 100_000
 """Nodes to simulate at the most in each pass."""
 WORTH = 0.005
 """By how much a way must promise to be faster to be looked at."""
