@@ -45,16 +45,15 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
     by_count = {len(one.stages): one for one in sorted(priced, key=lambda one: -one.step_s)}
     for start in sorted(by_count.values(), key=lambda one: one.step_s)[: KEPT + 1]:
         priced += _price_chunked(prices, what, start)
-    wanted = [one for one in priced if one.schedule in what.schedules] or priced
+    wanted = [one for one in priced if one.schedule in what.schedules]
     tops: dict[object, Candidate] = {}
     for one in sorted(wanted, key=lambda one: one.step_s):
         tops.setdefault((one.schedule, one.stages), one)
     kept = list(tops.values())[:KEPT]
     kept += [one for one in tops.values() if one.schedule in what.chunked and one not in kept][:1]
-    share = IMPROVING_NODES // len(kept)
-    improved = [improve(prices, one, what.counts, what.most, prices.nodes + share) for one in kept]
+    improved = [improve(prices, one, what, prices.nodes + IMPROVING_NODES // len(kept)) for one in kept]
     swept = sweep(prices, what, [*improved, *wanted])
-    return fastest([*swept, *improved, *wanted], what)
+    return fastest([*swept, *improved, *wanted] or priced, what)
 
 
 def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> list[Stages]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 
+from mpipipe.plan.allowed import Allowed
 from mpipipe.plan.kinds import alike
 from mpipipe.plan.limits import Limits
 from mpipipe.plan.price import Candidate, Prices, stage_cost
@@ -24,14 +25,13 @@ MANY = 12
 """Stages beyond which only those places are looked at that touch the slowest stage."""
 
 
-def improve(prices: Prices, start: Candidate, counts: Sequence[int], most: int, end: int) -> Candidate:
-    """The best that such changes lead to, with numbers of hosts in `counts` and at most `most` in flight, simulating
-    until `prices` has seen `end` nodes."""
+def improve(prices: Prices, start: Candidate, what: Allowed, end: int) -> Candidate:
+    """The best that such changes lead to, simulating until `prices` has seen `end` nodes."""
 
     def changed(best: Candidate) -> Iterator[Change]:
         yield from ((other, best.wanted) for other in _other_cuts(best.stages))
-        yield from other_limits(best, most)
-        yield from changes(prices.problem, best.stages, best.wanted, counts)
+        yield from other_limits(best, what.most)
+        yield from changes(prices.problem, best.stages, best.wanted, what.counts)
 
     return _climb(prices, start, changed, end)
 

@@ -31,8 +31,9 @@ TASK_S = 30e-6
 """Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
 COSTED = ("list", "zb-v")
 """Schedules that are simulations themselves, different for other costs."""
-WIRING, MAKING = 2, 1
-"""How many simulations a graph costs, and making one of these schedules."""
+WIRING, MAKING, FITTING = 2, 4, 20
+"""What takes as long as simulating so many nodes: each node of a graph that is made, each task of a schedule that looks
+at costs, and finding whether a stage fits."""
 KEPT_NODES = 200_000
 """Nodes of graphs that are kept at the most, at half a kilobyte or so each."""
 COUNTED = ("gpipe", "1f1b", "interleaved")
@@ -81,6 +82,7 @@ class Prices:
         made = self.schedule(schedule, stages, wanted)
         gradients = self._gradients(made, stages)
         fitting = _fitting(self.problem, stages, made.in_flight, gradients, self.recompute)
+        self.nodes += FITTING * len(stages)
         if fitting is None:
             return None
         stages, sizes = fitting
@@ -93,6 +95,7 @@ class Prices:
         """The schedule for these stages and limits."""
         pipeline = self._pipeline(stages, wanted)
         if name not in COUNTED:
+            self.nodes += MAKING * 3 * self.problem.micros * len(stages)
             return SCHEDULES[name].make(pipeline)
         key = (name, pipeline.placement, wanted)
         if key not in self.made:
@@ -152,7 +155,7 @@ class Prices:
 
     def _wire(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
         wiring = wire(whole_graph(lower(made), rooms, made.micros))
-        self.nodes += len(wiring.lane) * (WIRING + (MAKING if made.name in COSTED else 0))
+        self.nodes += WIRING * len(wiring.lane)
         return wiring
 
 

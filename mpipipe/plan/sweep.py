@@ -4,6 +4,7 @@ The most promising come first. Each is priced with every schedule and several li
 more; then, where these are few, with all limits that may be of use.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from mpipipe.plan.allowed import Allowed
@@ -17,7 +18,7 @@ from mpipipe.schedule import SCHEDULES
 Price = Callable[[Prices, str, Stages, int, float], Iterator[Candidate]]
 """Candidates of a schedule and stages, with at most so many in flight, that may take less than so many seconds."""
 
-NODES = 100_000
+NODES = 300_000
 """Nodes to simulate at the most in each pass."""
 WORTH = 0.005
 """By how much a way must promise to be faster to be looked at."""
@@ -27,33 +28,41 @@ NEARLY = 1.05
 
 def sweep(prices: Prices, what: Allowed, found: Sequence[Candidate]) -> Iterator[Candidate]:
     """What is faster than all that was found."""
-    best = min(found, key=lambda one: one.step_s)
+    best = min(found, key=lambda one: one.step_s, default=None)
     passes: list[tuple[Sequence[str], Price]] = [(what.single, price_some)]
     passes += [((name,), price_own) for name in what.chunked]
     passes += [([name for name in what.single if name != "gpipe"], price_promising)]
     for names, price in passes:
         better = _sweep(prices, what, names, price, best) if names else best
-        if better is not best:
-            best = improve(prices, better, what.counts, what.most, prices.nodes + NODES)
+        if better is not None and better is not best:
+            best = improve(prices, better, what, prices.nodes + NODES)
             yield best
 
 
-def _sweep(prices: Prices, what: Allowed, names: Sequence[str], price: Price, best: Candidate) -> Candidate:
+def _sweep(
+    prices: Prices, what: Allowed, names: Sequence[str], price: Price, best: Candidate | None
+) -> Candidate | None:
     """Schedules that place stages in the same way."""
     recipe, end = SCHEDULES[names[0]], prices.nodes + NODES
     counts = [count for count in what.counts if recipe.chunks == 1 or count > 1]
     if count_ways(prices.problem, counts, recipe.chunks) > FEW_WAYS:
         return best
-    enough_s = best.step_s * (1 - WORTH)
+    enough_s, near_s = _aims(best)
     for least_s, stages in by_promise(prices.problem, counts, recipe.place, recipe.chunks, enough_s):
         if least_s >= enough_s or prices.nodes >= end:
             break
         for name in names:
             priced = min(price(prices, name, stages, what.most, enough_s), key=lambda one: one.step_s, default=None)
-            if priced is not None and priced.step_s < best.step_s * NEARLY:
-                best = min(best, improve_limits(prices, priced, what.most, end), key=lambda one: one.step_s)
-                enough_s = best.step_s * (1 - WORTH)
+            if priced is not None and priced.step_s < near_s:
+                other = improve_limits(prices, priced, what.most, end)
+                best = other if best is None else min(best, other, key=lambda one: one.step_s)
+                enough_s, near_s = _aims(best)
     return best
+
+
+def _aims(best: Candidate | None) -> tuple[float, float]:
+    """Seconds that a way must promise to be below, and that it must come near to be tried with other limits."""
+    return (best.step_s * (1 - WORTH), best.step_s * NEARLY) if best is not None else (math.inf, math.inf)
 
 
 def price_some(prices: Prices, name: str, stages: Stages, most: int, _: float) -> Iterator[Candidate]:
