@@ -13,13 +13,13 @@ from mpipipe.plan.refuse import FINE
 from .cases import cluster, job, layers, random_cluster
 
 NAMED = re.compile(r"host \S+ \(rank (\d+)\) is short by")
-ENOUGH = re.compile(r"; ([\d,]+) bytes would do, on each of the hosts named")
+ENOUGH = re.compile(r"; ([\d,]+) available bytes would do, on each of the hosts named")
 
 
-def refusal(costs, hosts, asked):
+def refusal(costs, hosts, asked, reserved=None):
     """The ranks named, and the bytes that would do."""
     with pytest.raises(PlanError) as caught:
-        make_plan(costs, hosts, asked)
+        make_plan(costs, hosts, asked, reserved)
     message = str(caught.value)
     (enough,) = ENOUGH.findall(message)
     return [int(rank) for rank in NAMED.findall(message)], int(enough.replace(",", ""))
@@ -46,16 +46,16 @@ def test_what_is_named_would_do_and_less_would_not(asked):
         rng = random.Random(seed)
         costs, micros = layers(rng, rng.randint(2, 7)), rng.randint(1, 8)
         hosts = random_cluster(seed, rng.randint(2, 4), tight=rng.choice((3000, 6000, 10_000)))
-        settings = job(micros, **asked)
+        settings, reserved = job(micros, **asked), {0: rng.choice((0, 4000))}
         try:
-            make_plan(costs, hosts, settings)
+            make_plan(costs, hosts, settings, reserved)
             continue
         except PlanError:
             refused += 1
-        ranks, enough = refusal(costs, hosts, settings)
-        make_plan(costs, with_room(hosts, ranks, enough), settings)
+        ranks, enough = refusal(costs, hosts, settings, reserved)
+        make_plan(costs, with_room(hosts, ranks, enough), settings, reserved)
         everyone = range(len(hosts.hosts))
-        refusal(costs, with_room(hosts, everyone, int(enough / FINE) - 1), settings)
+        refusal(costs, with_room(hosts, everyone, int(enough / FINE) - 1), settings, reserved)
     assert refused > 8
 
 
