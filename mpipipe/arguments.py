@@ -60,4 +60,6 @@ def durations(arguments: Arguments, option: str, count: int) -> tuple[float, ...
         raise UserError(option, f"'{text}'", needed) from None
     if len(found) != count or not all(0 <= value <= 1000 for value in found):
         raise UserError(option, f"'{text}'", needed)
+    if count > 1 and not any(found):
+        raise UserError(option, f"'{text}'", "one of them above 0")
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from mpipipe.calibration import Subject, recall, remember
+from mpipipe.errors import UserError
 from mpipipe.job import Job, read_job
 from mpipipe.layers import Model, build_model
 from mpipipe.measure import measure_alone
@@ -40,8 +41,12 @@ def with_model(job: Job) -> tuple[Job, Model]:
 
 def plan_alone(request: PlanRequest) -> int:
     """Plan for the hosts of the cluster file or, where none is named, for this host as one rank, without MPI."""
+    if request.cluster == "":
+        raise UserError("--cluster", "an empty name", "a cluster file")
+    if request.cluster and request.save and Path(request.cluster).resolve() == Path(request.save).resolve():
+        raise UserError("--save", f"{request.save}, which is the cluster file", "another file for the plan")
     job = asked_job(request.run)
-    if request.cluster:
+    if request.cluster is not None:
         cluster = _with_threads(load_cluster(Path(request.cluster)), job)
         show_cluster(cluster, request.run.quiet)
         return show_plan(request, Subject(cluster, *with_model(job)))

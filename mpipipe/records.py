@@ -16,6 +16,9 @@ from mpipipe.errors import UserError, nearest
 
 Record = TypeVar("Record")
 
+SHOWN = 80
+"""Characters of a value that an error shows."""
+
 
 def to_plain(value: Any) -> Any:
     """The plain form of a record (or of anything inside one). Raises TypeError for what plain data cannot hold."""
@@ -33,7 +36,7 @@ def to_plain(value: Any) -> Any:
 def from_plain(kind: type[Record], plain: Any, where: str, error: type[UserError] = UserError) -> Record:
     """The record of class `kind` that `plain` describes; `error` names the place of what does not fit."""
     if not isinstance(plain, dict):
-        raise error(where, f"{plain!r} is not a table", "a table")
+        raise error(where, f"{_shown(plain)} is not a table", "a table")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
     for key in plain:
@@ -55,12 +58,20 @@ def save_json(record: Any, path: Path) -> None:
 def load_json(kind: type[Record], path: Path, error: type[UserError] = UserError) -> Record:
     """Read back what `save_json` wrote, or what a person edited."""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_table)
     except OSError as reason:
         raise error(str(path), f"cannot be read ({reason.strerror})", "a JSON file") from reason
-    except ValueError as reason:
+    except (ValueError, RecursionError) as reason:
         raise error(str(path), f"is not JSON ({reason})", "a JSON file as --save writes it") from reason
     return from_plain(kind, plain, str(path), error)
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of JSON. Raises ValueError for a key that stands there twice."""
+    for key, _ in pairs:
+        if sum(key == other for other, _ in pairs) > 1:
+            raise ValueError(f"the key '{key}' stands twice in one table")
+    return dict(pairs)
 
 
 def _convert(hint: Any, value: Any, where: str, error: type[UserError]) -> Any:
@@ -84,7 +95,7 @@ def _convert(hint: Any, value: Any, where: str, error: type[UserError]) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             raise error(where, f"{value!r} is not finite", "a finite number")
         return value
-    raise error(where, f"{value!r} is {_kind(value)}", _name(hint))
+    raise error(where, f"{_shown(value)} is {_kind(value)}", _name(hint))
 
 
 def _convert_union(hint: Any, options: tuple[Any, ...], value: Any, where: str, error: type[UserError]) -> Any:
@@ -95,7 +106,7 @@ def _convert_union(hint: Any, options: tuple[Any, ...], value: Any, where: str, 
             return _convert(option, value, where, error)
         except UserError:
             continue
-    raise error(where, f"{value!r} is {_kind(value)}", _name(hint))
+    raise error(where, f"{_shown(value)} is {_kind(value)}", _name(hint))
 
 
 def _inside(where: str, key: str) -> str:
@@ -111,6 +122,12 @@ def _name(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         return "a list"
     return "a table"
+
+
+def _shown(value: Any) -> str:
+    """As Python would write it, cut short."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _kind(value: Any) -> str:

@@ -26,7 +26,7 @@ def notes_on(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> list
     return [
         *_idle(chosen, prices, what, job),
         *_fewer(chosen, prices, what, job),
-        *_recomputing(chosen),
+        *_recomputing(chosen, prices),
         *_unmeasured(prices),
     ]
 
@@ -119,7 +119,9 @@ def _fewer(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterat
         yield f'{count} of the {hosts} ranks would be {gain:.0%} faster by this plan\'s reckoning: ranks = "auto"'
 
 
-def _recomputing(chosen: Candidate) -> Iterator[str]:
+def _recomputing(chosen: Candidate, prices: Prices) -> Iterator[str]:
+    if prices.recompute == "always":
+        return
     again = [str(s) for s, stage in enumerate(chosen.stages) if stage.recompute]
     if again:
         yield f"to fit its memory, stage {', '.join(again)} keeps only its input and works out the rest again"

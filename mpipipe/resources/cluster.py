@@ -8,6 +8,11 @@ from mpipipe.errors import UserError, nearest
 from mpipipe.records import load_json, save_json
 from mpipipe.resources.measured import OTHERS, LayerTimes, Link, assumed_link, scaled, slower_of
 
+MOST_THREADS = 1024
+"""Of one rank."""
+MOST, SHORTEST_S, LONGEST_S = 2**60, 1e-12, 1e6
+"""Bytes, and flops, elements or bytes a second; and seconds of a layer or a message: what lies beyond is a slip."""
+
 
 class ClusterError(UserError):
     """Hosts that cannot work together, or a cluster file that cannot be used."""
@@ -88,9 +93,13 @@ def check_cluster(cluster: Cluster, where: str = "cluster") -> Cluster:
             same = [other.name for other in cluster.hosts[:index] if other.rank == host.rank]
             found = f"{host.rank}, which {same[0]} has already" if same else f"{host.rank}"
             raise ClusterError(f"{at}.rank", found, f"{index}: hosts stand in rank order")
-        _check_positive(host, at, "threads", "matrix_flops", "elements", "ram_bytes", "available_bytes")
+        _check_range(host, at, 1, MOST_THREADS, "threads")
+        _check_range(host, at, 1, MOST, "matrix_flops", "elements", "ram_bytes", "available_bytes")
         for number, times in enumerate(host.layers):
-            check_times(times, f"{at}.layers[{number}] ({times.layer})")
+            place = f"{at}.layers[{number}] ({times.layer})"
+            check_times(times, place)
+            if times_of(host, times.layer, times.micro_batch) is not times:
+                raise ClusterError(place, "a second entry for this layer and micro-batch", "one", "delete one of them")
     for index, link in enumerate(cluster.links):
         _check_link(link, cluster, f"{where}.links[{index}]")
     return cluster
@@ -98,10 +107,9 @@ def check_cluster(cluster: Cluster, where: str = "cluster") -> Cluster:
 
 def check_times(times: LayerTimes, where: str) -> None:
     """Raises ClusterError for times that no layer takes."""
-    _check_positive(times, where, "micro_batch", "forward_s")
-    for key in ("input_s", "weight_s"):
-        if not 0 <= getattr(times, key) < math.inf:
-            raise ClusterError(f"{where}.{key}", f"{getattr(times, key)}", "0 or a number above 0")
+    _check_range(times, where, 1, MOST, "micro_batch")
+    _check_range(times, where, SHORTEST_S, LONGEST_S, "forward_s")
+    _check_range(times, where, 0, LONGEST_S, "input_s", "weight_s")
 
 
 def check_versions(cluster: Cluster) -> list[str]:
@@ -149,13 +157,17 @@ def _check_link(link: Link, cluster: Cluster, where: str) -> None:
             )
     if next(other for other in cluster.links if other.joins(link.first, link.second)) is not link:
         raise ClusterError(at, "a second link between the same hosts", "one for each pair", "delete one of them")
-    _check_positive(link, at, "latency_s", "bandwidth", "both_bandwidth")
+    _check_range(link, at, SHORTEST_S, LONGEST_S, "latency_s")
+    _check_range(link, at, 1, MOST, "bandwidth", "both_bandwidth")
 
 
-def _check_positive(record: object, where: str, *keys: str) -> None:
+def _check_range(record: object, where: str, least: float, most: float, *keys: str) -> None:
     for key in keys:
-        if not 0 < getattr(record, key) < math.inf:
-            raise ClusterError(f"{where}.{key}", f"{getattr(record, key)}", "a number above 0")
+        value, needed = getattr(record, key), f"from {least:g} to {most:g}"
+        if not 0 < value < math.inf:
+            needed = "a number above 0" if least else "0 or a number above 0"
+        if not least <= value <= most:
+            raise ClusterError(f"{where}.{key}", f"{value}"[:40], needed)
 
 
 def _groups(cluster: Cluster, key: str) -> dict[str, list[str]]:

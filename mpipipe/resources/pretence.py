@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mpipipe.errors import UserError, nearest
 from mpipipe.records import from_plain
-from mpipipe.resources.cluster import Cluster, Host
+from mpipipe.resources.cluster import MOST_THREADS, Cluster, Host
 
 MOST_LATENCY_S = 60.0
 
@@ -145,6 +145,8 @@ def _faults(pretence: Pretence, ranks: int) -> Iterator[tuple[str, str, str, str
         for key in ("memory_bytes", "threads"):
             if getattr(host, key) < 0:
                 yield f"hosts[{i}] ({host.name}).{key}", f"{getattr(host, key)}", "0 (what is there) or more", ""
+        if host.threads > MOST_THREADS:
+            yield f"hosts[{i}] ({host.name}).threads", f"{host.threads}", f"at most {MOST_THREADS}", ""
     yield from _link_faults("link", pretence.link)
     for i, pair in enumerate(pretence.links):
         for key, name in (("first", pair.first), ("second", pair.second)):

@@ -120,6 +120,9 @@ def test_probe(desk):
     (host,) = json.loads((desk.folder / "my.json").read_text())["hosts"]
     assert [times["micro_batch"] for times in host["layers"]] == [8, 8, 8]
     assert not (desk.folder / "results").exists()
+    refused = desk.refuses("plan", "tiny.toml", "--cluster", "my.json", "--save", "./my.json")
+    assert refused == "--save: ./my.json, which is the cluster file; needed: another file for the plan"
+    assert desk.refuses("plan", "tiny.toml", "--cluster", "").startswith("--cluster: an empty name")
     assert desk.refuses("probe", "tiny.toml", "--data", "digit").startswith("data: no such file")
     (desk.folder / "results").mkdir()
     desk.does("plan", "tiny.toml", "--quiet")

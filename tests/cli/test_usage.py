@@ -114,6 +114,7 @@ def test_a_checkpoint_is_no_job(capsys, tmp_path, monkeypatch):
         (("--micros", "1000"), "--micros: 1000; needed: 1 to 512"),
         (("--chunks", "2"), "--chunks: 2; needed: at most 1 for 1f1b"),
         (("--times", "1,1"), "--times: '1,1'; needed: 3 numbers from 0 to 1000 with commas between them"),
+        (("--times", "0,0,0"), "--times: '0,0,0'; needed: one of them above 0"),
         (("--times", "1,1,nan"), "--times: '1,1,nan'; needed: 3 numbers from 0 to 1000 with commas between them"),
         (("--message", "-1"), "--message: '-1'; needed: a number from 0 to 1000"),
     ],

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -18,14 +19,14 @@ VERSIONS = {
     "numpy": "2.4.6",
     "blas": "openblas 0.3",
 }
-above_zero = st.floats(min_value=1e-3, max_value=1e15)
+seconds, rates = st.floats(min_value=1e-6, max_value=1e6), st.floats(min_value=1, max_value=1e15)
 layer_times = st.builds(
     LayerTimes,
     layer=st.text(max_size=9),
     micro_batch=st.integers(1, 1 << 20),
-    forward_s=above_zero,
-    input_s=st.just(0.0) | above_zero,
-    weight_s=st.just(0.0) | above_zero,
+    forward_s=seconds,
+    input_s=st.just(0.0) | seconds,
+    weight_s=st.just(0.0) | seconds,
 )
 
 
@@ -39,7 +40,7 @@ def linked(draw, hosts):
     names = sorted({one.name for one in hosts})
     pairs = [(a, b) for i, a in enumerate(names) for b in (*names[i:], *(["*"] if a != "*" else []))]
     chosen = draw(st.lists(st.sampled_from(pairs), max_size=5, unique_by=lambda pair: tuple(sorted(pair))))
-    return tuple(Link(*pair, draw(above_zero), draw(above_zero), draw(above_zero)) for pair in chosen)
+    return tuple(Link(*pair, draw(seconds), draw(rates), draw(rates)) for pair in chosen)
 
 
 @given(
@@ -52,9 +53,9 @@ def linked(draw, hosts):
             ram_bytes=st.integers(1, 1 << 60),
             available_bytes=st.integers(1, 1 << 60),
             threads=st.integers(1, 512),
-            matrix_flops=above_zero,
-            elements=above_zero,
-            layers=st.lists(layer_times, max_size=3).map(tuple),
+            matrix_flops=rates,
+            elements=rates,
+            layers=st.lists(layer_times, max_size=3, unique_by=lambda one: (one.layer, one.micro_batch)).map(tuple),
         ),
         min_size=1,
         max_size=5,
@@ -109,6 +110,34 @@ def test_hosts_out_of_order():
 def test_a_number_that_no_plan_could_use(key, value):
     message = refusal(cluster(host(0), host(1, **{key: value})))
     assert message == f"cluster.hosts[1] (mini1).{key}: {value}; needed: a number above 0"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needed"),
+    [("threads", 10**9, "from 1 to 1024"), ("threads", 10**400, "from 1 to 1024"), ("elements", 1e-308, "from 1 to")],
+)
+def test_a_slip_of_the_hand(key, value, needed):
+    assert f"(mini1).{key}: {str(value)[:40]}; needed: {needed}" in refusal(cluster(host(0), host(1, **{key: value})))
+
+
+def test_a_layer_with_two_entries():
+    times = LayerTimes("relu of 3", 4, 0.1, 0.1, 0.0)
+    assert "a second entry for this layer" in refusal(cluster(host(0, layers=(times, replace(times, forward_s=0.2)))))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"hosts": [], "hosts": []}', "the key 'hosts' stands twice"),
+        ("[" * 100_000, "is not JSON"),
+        (json.dumps(["x" * 5000]), "... is not a table"),
+    ],
+)
+def test_a_file_that_is_no_cluster(tmp_path, text, said):
+    (tmp_path / "cluster.json").write_text(text)
+    with pytest.raises(ClusterError, match=re.escape(said)) as caught:
+        load_cluster(tmp_path / "cluster.json")
+    assert len(str(caught.value)) < 500
 
 
 def test_a_file_that_no_plan_could_use(tmp_path):

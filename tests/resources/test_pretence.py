@@ -78,6 +78,7 @@ def test_masks(tmp_path):
         ("speed = 0.5", 'speed = "slow"', r"hosts\[1\]\.speed: 'slow' is a string"),
         ("1000", "-1", r"hosts\[1\] \(b\)\.memory_bytes: -1"),
         ("threads = 3", "threads = -3", r"hosts\[2\] \(c\)\.threads: -3"),
+        ("threads = 3", "threads = 3000", r"hosts\[2\] \(c\)\.threads: 3000; needed: at most 1024"),
         ("0.0002", "-0.0002", r"link\.latency_s: -0.0002; needed: seconds from 0 to 60"),
         ("125e6", "-1.0", r"link\.bandwidth: -1; needed: bytes a second"),
         ("bandwidth = 125e6", "speed = 125e6", r"link\.speed: unknown key"),
