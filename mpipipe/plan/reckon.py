@@ -13,6 +13,9 @@ from mpipipe.layers import Array, LayerCost, Work
 from mpipipe.plan.problem import Problem
 from mpipipe.resources.cluster import Cluster, Host, times_of
 
+NOTICE_S = 0.25e-3
+"""Seconds from when a message has come to another rank until what waits for it begins: a rank that waits for messages
+looks for them every fifth of a millisecond, and leaves its core to others meanwhile."""
 UPDATE_PASSES = 12
 """Elements read or written for each weight by an optimizer's update and the gradient's norm."""
 
@@ -54,7 +57,7 @@ def survey_ground(
         loss_bytes=_bytes(cost.loss_bytes for cost in costs),
         tiles=np.array([cost.tiles for cost in costs]),
         weight_flops=np.array([cost.grad_weight.flops for cost in costs]),
-        latency_s=np.array([[link.latency_s for link in row] for row in links]),
+        latency_s=np.array([[link.latency_s for link in row] for row in links]) + NOTICE_S * (1 - np.eye(len(hosts))),
         bandwidth=np.array([[link.both_bandwidth for link in row] for row in links]),
     )
     weights = _bytes(cost.weight_bytes for cost in costs)

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.plan.closed import LIMITED, at_most
@@ -18,6 +18,7 @@ seeds = st.integers(0, 10**6)
 
 
 @given(seeds, st.integers(1, 6), st.sampled_from(["equal", "unequal"]))
+@settings(deadline=None)
 def test_two_hosts_of_a_kind_may_change_places(seed, hosts, links):
     rng = random.Random(seed)
     problem = random_problem(rng, hosts, 7, 4, rng.choice((None, 0.7)), links, twins=0.6)

@@ -50,8 +50,8 @@ def test_the_message():
     need = stage_bytes(problem_of(costs, hosts), StageChoice(0, 0, 4), 1, 1)
     assert message.startswith(
         f"plan: host mini0 (rank 0) is short by {need - 5_000_000:,} bytes: layers 000_layer to 003_layer take "
-        f"{need:,} bytes, 5,000,000 are available; needed: every stage within its host's memory; {need:,} bytes "
-        "would do, on each of the hosts named; help: "
+        f"{need:,} bytes, 5,000,000 are available; needed: every stage within its host's memory; {need:,} available "
+        "bytes would do, on each of the hosts named; help: "
     )
     assert short == need - 5_000_000
 
