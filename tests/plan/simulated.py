@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 
 from mpipipe.plan.problem import StageChoice
+from mpipipe.schedule import SCHEDULES
 
 
 def faster_way(prices, schedule, counts, most, seconds):
@@ -22,6 +23,20 @@ def faster_way(prices, schedule, counts, most, seconds):
                 if priced is not None and priced.step_s < seconds:
                     best, seconds = priced, priced.step_s
     return best
+
+
+def best_dealt(prices, schedule, counts, most):
+    """The fastest candidate of a schedule with several stages a rank, all of them priced; None where nothing fits."""
+    recipe, problem, found = SCHEDULES[schedule], prices.problem, []
+    for count in (count for count in counts if count > 1):
+        stages = count * recipe.chunks
+        places = sorted((s, lane) for lane, held in enumerate(recipe.place(count, stages)) for s in held)
+        for order in itertools.permutations(range(problem.hosts), count):
+            for inner in itertools.combinations(range(1, problem.layers), stages - 1):
+                edges = (0, *inner, problem.layers)
+                way = tuple(StageChoice(order[lane], edges[s], edges[s + 1]) for s, lane in places)
+                found += [prices.of(schedule, way, (most,) * stages)]
+    return min((one for one in found if one is not None), key=lambda one: one.step_s, default=None)
 
 
 def every_limits(schedule, count, most):

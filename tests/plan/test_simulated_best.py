@@ -12,11 +12,13 @@ from mpipipe.plan.allowed import Allowed
 from mpipipe.plan.bound import lower_bound
 from mpipipe.plan.choose import choose
 from mpipipe.plan.price import Prices
+from mpipipe.schedule import SCHEDULES
 
 from .cases import ground
-from .simulated import faster_way
+from .simulated import best_dealt, faster_way
 
-CASES, LARGE = 2000, 10
+CASES, LARGE = 2000, 8
+SEVERAL, ANY = 16, 12
 PARTS = 2
 SLACK = 1.01
 
@@ -61,3 +63,36 @@ def test_no_way_is_faster_by_more_than_a_hundredth(part):
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nor_with_up_to_six_hosts_and_ten_layers(part):
     assert sum(check_case(seed, large) for seed in range(part, LARGE, PARTS)) > 2
+
+
+@pytest.mark.parametrize("schedule", ["interleaved", "zb-v"])
+def test_nor_where_ranks_hold_several_stages(schedule):
+    """And what was asked for is what comes, if it fits."""
+    fits = 0
+    for seed in range(SEVERAL):
+        rng = random.Random(seed)
+        hosts = rng.choice((2, 2, 3))
+        layers, micros = rng.randint(2 * hosts, 7), rng.randint(2, 5)
+        prices = Prices(ground(rng, hosts, layers, micros))
+        found = choose(prices, Allowed((hosts,), (schedule,), micros))
+        other = best_dealt(prices, schedule, (hosts,), micros)
+        if other is not None:
+            fits += 1
+            assert found.schedule == schedule and found.step_s <= SLACK * other.step_s, f"case {seed}"
+    assert fits > SEVERAL / 2
+
+
+def test_nor_with_any_schedule():
+    for seed in range(ANY):
+        rng = random.Random(seed)
+        layers, micros = rng.randint(2, 6), rng.randint(2, 5)
+        prices = Prices(ground(rng, 2, layers, micros))
+        found = choose(prices, Allowed((1, 2), tuple(SCHEDULES), micros))
+        dealt = [best_dealt(prices, name, (2,), micros) for name, one in SCHEDULES.items() if one.chunks > 1]
+        if found is None:
+            assert not any(dealt)
+            continue
+        less_s = found.step_s / SLACK
+        ways = [faster_way(prices, name, (1, 2), micros, less_s) for name, one in SCHEDULES.items() if one.chunks == 1]
+        assert not any(ways), f"case {seed}"
+        assert all(one.step_s >= less_s for one in dealt if one is not None), f"case {seed}"
