@@ -13,7 +13,7 @@ from mpipipe.plan.improve import improve
 from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.priced import price_all, price_ample, price_dealt
 from mpipipe.plan.problem import Choice, Stages
-from mpipipe.plan.search import front
+from mpipipe.plan.search import front, place_among_its_like
 from mpipipe.plan.sweep import sweep
 
 CLOSE = 1.002
@@ -61,17 +61,12 @@ def _best_few(prices: Prices, what: Allowed, proposals: Sequence[Choice]) -> lis
     best of each number of hosts."""
     name = next((name for name in QUICK if name in what.schedules), "1f1b")
     ranked, end = [], prices.nodes + RANKING_NODES
-    for n in sorted(range(len(proposals)), key=lambda n: (_place_among_its_like(proposals, n), n)):
+    for n in sorted(range(len(proposals)), key=lambda n: (place_among_its_like(proposals, n), n)):
         if prices.nodes < end:
             steps = [one.step_s for one in price_ample(prices, name, proposals[n].stages, what.most)]
             ranked += [(min(steps), n)] if steps else []
     best = [n for _, n in sorted(ranked)[:KEPT]]
     return [proposals[n].stages for n in dict.fromkeys([*best, 0])] if proposals else []
-
-
-def _place_among_its_like(proposals: Sequence[Choice], n: int) -> int:
-    """How many before the n-th have as many stages as it has."""
-    return sum(len(one.stages) == len(proposals[n].stages) for one in proposals[:n])
 
 
 def fastest(candidates: Sequence[Candidate], what: Allowed) -> Candidate:

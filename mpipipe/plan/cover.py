@@ -20,17 +20,27 @@ SPACED = 10
 """Numbers of hosts that orders are made for."""
 
 
-def least_period(tables: Tables, levels: Sequence[Level], hosts: int | None = None, fine: float = FINE) -> float:
-    """A bound that no plan's period can be below, to within `fine`, with so many hosts if it is said; infinite where
-    nothing fits."""
+def least_period(tables: Tables, levels: Sequence[Level]) -> float:
+    """A bound, in seconds, that no plan's period can be below, to within FINE; infinite where nothing fits."""
+    return _bracket(tables, levels, None, FINE)[0]
+
+
+def period_of(tables: Tables, levels: Sequence[Level], hosts: int) -> float:
+    """A period, in seconds, that so many hosts keep, links and round trips left out, at most COARSE above their
+    least; infinite where nothing fits."""
+    return _bracket(tables, levels, hosts, COARSE)[1]
+
+
+def _bracket(tables: Tables, levels: Sequence[Level], hosts: int | None, fine: float) -> tuple[float, float]:
+    """Seconds that are too few, and that are enough, with so many hosts if it is said."""
     high = max(float(mode.busy[-1]) for modes in tables.modes for mode in modes)
     low = 0.0
     if not _reaches(tables, levels, high, hosts):
-        return np.inf
+        return np.inf, np.inf
     while high - low > fine * high:
         middle = (low + high) / 2
         low, high = (low, middle) if _reaches(tables, levels, middle, hosts) else (middle, high)
-    return high if fine > FINE else low
+    return low, high
 
 
 def good_orders(tables: Tables, counts: Sequence[int]) -> Iterator[list[int]]:
@@ -60,7 +70,7 @@ def spaced(counts: Sequence[int]) -> list[int]:
 
 def _reaching(tables: Tables, levels: Sequence[Level], n: int) -> Iterator[list[int]]:
     """Of n hosts, what reaches farthest within their least period, and a little more."""
-    period = least_period(tables, levels[: n + 1], n, COARSE)
+    period = period_of(tables, levels[: n + 1], n)
     for slack in (1.0, 1.05) if np.isfinite(period) else ():
         reached = _cover(tables, levels[: n + 1], period * slack)
         if (reached[n] <= 0).any():

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mpipipe.plan.closed import at_most
-from mpipipe.plan.cover import good_orders, least_period
+from mpipipe.plan.cover import good_orders, least_period, period_of
 from mpipipe.plan.kinds import Level, count_states, group_hosts, multisets, one_order
 from mpipipe.plan.problem import Choice, Problem
 from mpipipe.plan.reach import Reach, Tables, tabulate
@@ -65,11 +65,11 @@ def front(
             _descend(met, [count], near)
     ranked = sorted(found.values(), key=lambda choice: (choice.seconds, len(choice.stages)))
     near_ones = [choice for choice in ranked if choice.seconds <= NEAR * ranked[0].seconds]
-    return tuple(one for n, one in enumerate(near_ones) if _rank_of_its_count(near_ones, n) < EACH)[:most]
+    return tuple(one for n, one in enumerate(near_ones) if place_among_its_like(near_ones, n) < EACH)[:most]
 
 
-def _rank_of_its_count(choices: Sequence[Choice], n: int) -> int:
-    """How many before the n-th have as many hosts as it has."""
+def place_among_its_like(choices: Sequence[Choice], n: int) -> int:
+    """How many before the n-th have as many stages as it has."""
     return sum(len(one.stages) == len(choices[n].stages) for one in choices[:n])
 
 
@@ -107,7 +107,7 @@ def _most_promising(
     seen = []
     for n, order in enumerate(good_orders(tables, counts)):
         met = _Meetings(problem, family, tables, one_order(order, len(tables.kinds)), found)
-        period, least = least_period(tables, met.levels, fine=1e-3), np.inf
+        period, least = period_of(tables, met.levels, len(order)), np.inf
         for slack in GLANCES if np.isfinite(period) else ():
             way, attained = met.meet(period * slack, [len(order)])
             least = min(least, way + (problem.micros - 1) * attained)

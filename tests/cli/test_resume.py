@@ -38,7 +38,8 @@ def assert_same(desk, one, other):
 )
 def test_half_and_half_is_the_whole(desk, optimizer, half):
     desk.write("long.toml", LONG)
-    sets = (f"train.steps={2 * half}", f"train.optimizer={optimizer}")
+    # The schedule is the planner's choice, by times that are measured anew.
+    sets = (f"train.steps={2 * half}", f"train.optimizer={optimizer}", "plan.schedule=1f1b")
     whole = desk.train("whole", *sets, job="long.toml")
     halves = desk.train("halves", *sets, f"run.stop_after={half}", job="long.toml")
     assert checkpoints(halves) == [f"step-{half:08d}.h5"]
@@ -49,7 +50,7 @@ def test_half_and_half_is_the_whole(desk, optimizer, half):
     assert metrics(halves) == metrics(whole) and len(metrics(whole)) == 2 * half
     ours, theirs = summary(halves), summary(whole)
     differing = {name for name in theirs if ours[name] != theirs[name]}
-    assert differing <= {"seconds", "samples_per_s", "bubble", "memory", "schedule"} and ours["stopped"] == "finished"
+    assert differing <= {"seconds", "samples_per_s", "bubble", "memory"} and ours["stopped"] == "finished"
     assert sorted(path.name for path in halves.iterdir()) == sorted(path.name for path in whole.iterdir())
 
 

@@ -14,7 +14,7 @@ NOTES = ("idle ranks: 2; fewer ranks are faster", 'a "quoted" word, ö')
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.sampled_from(["all", "auto", 1]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_plan_reads_back_to_the_last_bit(seed, count, ranks, asked):
     plan = make_plan(layers(random.Random(seed), count), random_cluster(seed, ranks), job(ranks=asked))
     assert from_plain(Plan, json.loads(json.dumps(to_plain(plan))), "plan") == plan

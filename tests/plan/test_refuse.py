@@ -42,7 +42,7 @@ def with_room(hosts, ranks, room):
 )
 def test_what_is_named_would_do_and_less_would_not(asked):
     refused = 0
-    for seed in range(18):
+    for seed in range(40):
         rng = random.Random(seed)
         costs, micros = layers(rng, rng.randint(2, 7)), rng.randint(1, 8)
         hosts = random_cluster(seed, rng.randint(2, 4), tight=rng.choice((3000, 6000, 10_000)))
@@ -56,7 +56,7 @@ def test_what_is_named_would_do_and_less_would_not(asked):
         make_plan(costs, with_room(hosts, ranks, enough), settings, reserved)
         everyone = range(len(hosts.hosts))
         refusal(costs, with_room(hosts, everyone, int(enough / FINE) - 1), settings, reserved)
-    assert refused > 3
+    assert refused > 8
 
 
 @pytest.mark.parametrize("asked", [{}, {"schedule": "gpipe"}], ids=str)

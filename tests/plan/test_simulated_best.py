@@ -17,7 +17,7 @@ from mpipipe.schedule import SCHEDULES
 from .cases import ground
 from .simulated import best_dealt, faster_way
 
-CASES, LARGE = 2000, 8
+CASES, LARGE = 2000, 10
 SEVERAL, ANY = 16, 12
 PARTS = 2
 SLACK = 1.01
