@@ -60,7 +60,7 @@ def fractional(busy: Array) -> float:
         best = max(best, float(priced.min(axis=0).sum()))
         # A host that is given more than others at these prices is too cheap: its weight goes up.
         cheapest = priced.argmin(axis=0)
-        load = np.array([busy[h, cheapest == h].sum() for h in range(len(weights))])
+        load = np.bincount(cheapest, busy[cheapest, np.arange(busy.shape[1])], len(weights))
         mean = load.mean()
         if mean <= 0:
             break

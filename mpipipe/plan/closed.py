@@ -18,13 +18,13 @@ ALL, LIMITED = "all", "limited"
 
 def traverse_s(problem: Problem, stage: StageChoice) -> float:
     """Seconds that one micro-batch needs for F, I and W, W shared by the threads."""
-    forward, back, weight = _sums(problem, stage)
+    forward, back, weight = problem.seconds(stage)
     return forward * (1 + stage.recompute) + back + weight / float(problem.threads[stage.host])
 
 
 def period_s(problem: Problem, stage: StageChoice) -> float:
     """Seconds that one micro-batch keeps all threads busy."""
-    forward, back, weight = _sums(problem, stage)
+    forward, back, weight = problem.seconds(stage)
     return (forward * (1 + stage.recompute) + back + weight) / float(problem.threads[stage.host])
 
 
@@ -58,11 +58,3 @@ def at_most(problem: Problem, stages: Sequence[StageChoice], family: str) -> Cho
     if min(limits) < (problem.micros if family == ALL else 1):
         return None
     return closed_form(problem, stages, limits)
-
-
-def _sums(problem: Problem, stage: StageChoice) -> tuple[float, float, float]:
-    layers = slice(stage.first, stage.last)
-    forward, back, weight = (
-        float(table[stage.host, layers].sum()) for table in (problem.forward_s, problem.input_s, problem.weight_s)
-    )
-    return forward, back, weight

@@ -1,7 +1,7 @@
 """Kinds of hosts, and the multisets of them that a pipeline's later stages may have used, level by level."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,28 @@ def group_hosts(problem: Problem) -> Kinds:
         else:
             kinds.append([host])
     return tuple(map(tuple, kinds))
+
+
+def orders_of(kinds: Kinds, count: int) -> Iterator[tuple[int, ...]]:
+    """All orders of so many hosts; of hosts of one kind the first ones, in their own order."""
+    if not count:
+        yield ()
+        return
+    for k, kind in enumerate(kinds):
+        if kind:
+            for after in orders_of((*kinds[:k], kind[1:], *kinds[k + 1 :]), count - 1):
+                yield kind[0], *after
+
+
+def count_orders(kinds: Kinds, most: int) -> list[int]:
+    """How many orders there are of 0 to `most` hosts."""
+    found = [1] + [0] * most
+    for kind in kinds:
+        found = [
+            sum(math.comb(n, taken) * found[n - taken] for taken in range(min(n, len(kind)) + 1))
+            for n in range(most + 1)
+        ]
+    return found
 
 
 def alike(problem: Problem, a: int, b: int) -> bool:

@@ -1,17 +1,19 @@
 """What a way to cut and order takes at least, whatever the schedule and the limits; and the ways of most promise.
 
-A host has all its work to do after the first micro-batch has come to it, and after the last I there the gradient must
-come back to the first stage, which has a W left to do. All ways are looked at where they are few, and so are limits.
+A host has all its work to do after the first micro-batch has come to it, its I only once that came back from the last
+stage, and after the last I there the gradient must come back to the first stage, which has a W left to do. All ways
+are looked at where they are few, and so are limits.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, permutations, product
+from itertools import combinations, product
 
 import numpy as np
 
 from mpipipe.layers import Array
 from mpipipe.plan.closed import message_s
+from mpipipe.plan.kinds import count_orders, group_hosts, orders_of
 from mpipipe.plan.limits import Limits
 from mpipipe.plan.price import stage_cost
 from mpipipe.plan.problem import Problem, StageChoice, Stages
@@ -27,8 +29,9 @@ FEW_LIMITS = 256
 
 
 def count_ways(problem: Problem, counts: Sequence[int], chunks: int = 1) -> int:
-    """Orders of hosts times cuts, each host with so many stages."""
-    return sum(math.perm(problem.hosts, n) * math.comb(problem.layers - 1, n * chunks - 1) for n in counts)
+    """Orders of hosts times cuts, each host with so many stages; hosts that are alike make no other order."""
+    orders = count_orders(group_hosts(problem), max(counts, default=0))
+    return sum(orders[n] * math.comb(problem.layers - 1, n * chunks - 1) for n in counts)
 
 
 def by_promise(
@@ -36,10 +39,10 @@ def by_promise(
 ) -> Iterator[tuple[float, Stages]]:
     """All ways that take less than `seconds` at least, with what that is, the most promising first."""
     found: list[tuple[float, int, int, int]] = []
-    made = {}
+    kinds, made = group_hosts(problem), {}
     for count in (count for count in counts if count * chunks <= problem.layers):
         lane = lanes_of(place(count, count * chunks))
-        orders = np.array(list(permutations(range(problem.hosts), count)))[:, None, lane]
+        orders = np.array(list(orders_of(kinds, count)))[:, None, lane]
         inner = combinations(range(1, problem.layers), len(lane) - 1)
         cuts = np.array([[0, *some, problem.layers] for some in inner])[None, :, :]
         least = least_of_ways(problem, orders, cuts, lane)
@@ -68,15 +71,23 @@ def least_of_ways(problem: Problem, orders: Array, cuts: Array, lane: Sequence[i
     there, home = np.zeros(forward.shape), np.zeros(forward.shape)
     there[..., 1:] = np.cumsum(forward[..., :-1] + message, axis=2)
     home[..., 1:] = np.cumsum(back[..., :-1] + message, axis=2)
+    beyond = np.zeros(forward.shape)
+    both = (forward + back)[..., 1:] + 2 * message
+    beyond[..., :-1] = np.cumsum(both[..., ::-1], axis=2)[..., ::-1]
+    last = weight[..., :1] / threads[..., :1]
+    # A stage's first I waits for its micro-batch to come back, and all I and W come after; the last F has yet to go
+    # there and back.
+    all_forward, all_back, all_weight = (problem.micros * each / threads for each in (forward, back, weight))
+    own = there + forward + beyond + all_back + np.maximum(all_weight, home + last)
+    np.maximum(own, there + np.maximum(forward, all_forward) + beyond + back + home + last, out=own)
     # All that a host does, by its first stage: the other stages' is nothing more.
-    first = [lane.index(one) for one in lane]
-    own, urgent = np.zeros(forward.shape), np.zeros(forward.shape)
-    for s, to in enumerate(first):
-        urgent[..., to] += problem.micros * ((forward + back) / threads)[..., s]
-        own[..., to] += problem.micros * ((forward + back + weight) / threads)[..., s]
-    urgent += weight[..., :1] / threads[..., :1]
-    each = np.maximum(there + own, there + urgent + home)
-    found: Array = each[..., sorted(set(first))].max(axis=2)
+    for host in sorted(set(lane)):
+        held = [s for s, one in enumerate(lane) if one == host]
+        s = held[0]
+        urgent, late = (all_forward + all_back)[..., held].sum(axis=2), all_weight[..., held].sum(axis=2)
+        all_own = there[..., s] + urgent + np.maximum(late, home[..., s] + last[..., 0])
+        np.maximum(own[..., s], all_own, out=own[..., s])
+    found: Array = own.max(axis=2)
     return found
 
 

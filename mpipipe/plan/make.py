@@ -146,7 +146,8 @@ def _to_plan(
 
 def _stage_plan(chosen: Candidate, index: int, ground: Ground) -> StagePlan:
     stage, problem = chosen.stages[index], ground.problem
-    host, layers = ground.hosts[stage.host], slice(stage.first, stage.last)
+    host = ground.hosts[stage.host]
+    forward_s, input_s, weight_s = problem.seconds(stage)
     send = boundary(problem, chosen.stages, index)
     return StagePlan(
         rank=host.rank,
@@ -156,9 +157,9 @@ def _stage_plan(chosen: Candidate, index: int, ground: Ground) -> StagePlan:
         threads=host.threads,
         in_flight=chosen.in_flight[index],
         gradients_in_flight=chosen.gradients[index],
-        forward_s=float(problem.forward_s[stage.host, layers].sum()),
-        input_s=float(problem.input_s[stage.host, layers].sum()),
-        weight_s=float(problem.weight_s[stage.host, layers].sum()),
+        forward_s=forward_s,
+        input_s=input_s,
+        weight_s=weight_s,
         bytes=chosen.bytes[index],
         available_bytes=host.available_bytes,
         recompute=stage.recompute,

@@ -22,9 +22,7 @@ def stage_bytes(problem: Problem, stage: StageChoice, in_flight: int, gradients:
 def shared_scratch(problem: Problem, stages: Sequence[StageChoice]) -> list[int]:
     """Bytes of scratch that each stage need not have of its own: the threads of a host use the same for all its stages,
     which counts for the one that needs most."""
-    scratch = [
-        int(problem.threads[one.host]) * int(problem.scratch_bytes[one.first : one.last].max()) for one in stages
-    ]
+    scratch = [int(problem.threads[one.host]) * problem.sizes(one)[-1] for one in stages]
     largest: dict[int, int] = {}
     for s, one in enumerate(stages):
         if one.host not in largest or scratch[s] > scratch[largest[one.host]]:
@@ -70,11 +68,10 @@ def most_table(problem: Problem, host: int, recompute: bool) -> Array:
 
 def _parts(problem: Problem, stage: StageChoice) -> tuple[int, int, int]:
     """Bytes whatever is in flight, bytes of each micro-batch in flight, and of each between I and W."""
-    layers, threads = slice(stage.first, stage.last), int(problem.threads[stage.host])
-    fixed, inside = int(problem.fixed_bytes[layers].sum()), int(problem.saved_bytes[layers].sum())
+    threads = int(problem.threads[stage.host])
+    fixed, inside, held, scratch = problem.sizes(stage)
     begins, ends = int(problem.input_bytes[stage.first]), int(problem.boundary_bytes[stage.last - 1])
-    between = int(problem.held_bytes[layers].sum()) + begins
-    base = fixed + threads * int(problem.scratch_bytes[layers].max())
+    base, between = fixed + threads * scratch, held + begins
     if stage.recompute:
         loss = int(problem.loss_bytes[stage.last - 1])
         return base + threads * (inside - loss), begins + ends + loss, between + inside - loss

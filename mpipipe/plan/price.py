@@ -31,7 +31,7 @@ TASK_S = 30e-6
 """Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
 COSTED = ("list", "zb-v")
 """Schedules that are simulations themselves, different for other costs."""
-WIRING, MAKING, FITTING = 2, 4, 20
+WIRING, MAKING, FITTING = 3, 5, 20
 """What takes as long as simulating so many nodes: each node of a graph that is made, each task of a schedule that looks
 at costs, and finding whether a stage fits."""
 KEPT_NODES = 200_000
@@ -65,11 +65,11 @@ class Prices:
 
     def __init__(self, ground: Ground, recompute: str = "auto") -> None:
         self.ground, self.problem, self.recompute = ground, ground.problem, recompute
-        self.made: dict[object, Schedule] = {}
+        self.made: dict[object, tuple[Schedule, list[Room]]] = {}
         self.wired: dict[object, Wiring] = {}
         self.priced: dict[object, Candidate | None] = {}
         self.nodes = 0
-        """Nodes simulated until now, with what else took as long: what the search has cost, 3 us each or so."""
+        """Nodes simulated until now, with what else took as long: what the search has cost, 1 us each or so."""
 
     def of(self, schedule: str, stages: Sequence[StageChoice], wanted: Limits) -> Candidate | None:
         """The candidate, with a stage recomputing only where it must; None where it does not fit."""
@@ -79,31 +79,39 @@ class Prices:
         return self.priced[key]
 
     def _of(self, schedule: str, stages: Sequence[StageChoice], wanted: Limits) -> Candidate | None:
-        made = self.schedule(schedule, stages, wanted)
-        gradients = self._gradients(made, stages)
+        made, gradients = self._made(schedule, stages, wanted)
         fitting = _fitting(self.problem, stages, made.in_flight, gradients, self.recompute)
         self.nodes += FITTING * len(stages)
         if fitting is None:
             return None
-        stages, sizes = fitting
-        if schedule in COSTED:
-            made = self.schedule(schedule, stages, wanted)
-            gradients = self._gradients(made, stages)
-        return self._simulated(made, stages, wanted, gradients, sizes)
+        fitted, sizes = fitting
+        if schedule in COSTED and fitted != tuple(stages):
+            made, gradients = self._made(schedule, fitted, wanted)
+        return self._simulated(made, fitted, wanted, gradients, sizes)
 
     def schedule(self, name: str, stages: Sequence[StageChoice], wanted: Limits) -> Schedule:
         """The schedule for these stages and limits."""
-        pipeline = self._pipeline(stages, wanted)
-        if name not in COUNTED:
-            self.nodes += MAKING * 3 * self.problem.micros * len(stages)
-            return SCHEDULES[name].make(pipeline)
-        key = (name, pipeline.placement, wanted)
-        if key not in self.made:
-            self.made[key] = SCHEDULES[name].make(pipeline)
-        return self.made[key]
+        return self._made(name, stages, wanted)[0]
 
-    def _pipeline(self, stages: Sequence[StageChoice], wanted: Limits) -> Pipeline:
-        problem, placement = self.problem, placement_of(stages)
+    def _made(self, name: str, stages: Sequence[StageChoice], wanted: Limits) -> tuple[Schedule, tuple[int, ...]]:
+        """The schedule, with the slots between I and W of each stage: what the order needs, and one more than there are
+        threads to keep them busy."""
+        placement = placement_of(stages)
+        key = (name, placement, wanted)
+        if key in self.made:
+            made, rooms = self.made[key]
+        else:
+            made = SCHEDULES[name].make(self._pipeline(stages, placement, wanted))
+            rooms = rooms_of(made)
+            if name in COUNTED:
+                self.made[key] = made, rooms
+            else:
+                self.nodes += MAKING * 3 * self.problem.micros * len(stages)
+        each = zip(rooms, (int(self.problem.threads[stage.host]) for stage in stages), strict=True)
+        return made, tuple(max(room.gradients, usual_gradients(room.in_flight, count)) for room, count in each)
+
+    def _pipeline(self, stages: Sequence[StageChoice], placement: Placement, wanted: Limits) -> Pipeline:
+        problem = self.problem
         transfers = [transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)]
         return Pipeline(
             micros=problem.micros,
@@ -113,12 +121,6 @@ class Prices:
             message_s=tuple(one.latency_s + one.wire_s for one in transfers),
             threads=tuple(int(problem.threads[stages[held[0]].host]) for held in placement),
         )
-
-    def _gradients(self, made: Schedule, stages: Sequence[StageChoice]) -> tuple[int, ...]:
-        """Slots between I and W: what the order needs, and one more than there are threads to keep them busy."""
-        threads = [int(self.problem.threads[stage.host]) for stage in stages]
-        rooms = zip(rooms_of(made), threads, strict=True)
-        return tuple(max(room.gradients, usual_gradients(room.in_flight, count)) for room, count in rooms)
 
     def _simulated(
         self,
@@ -143,8 +145,6 @@ class Prices:
         return Candidate(made.name, tuple(stages), wanted, made.in_flight, gradients, sizes, step_s, bubble)
 
     def _wiring(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
-        if made.name in COSTED:
-            return self._wire(made, rooms)
         key = (made.placement, rooms, made.in_flight if made.name in COUNTED else made.lanes, made.name)
         if key not in self.wired:
             found = self._wire(made, rooms)
@@ -154,16 +154,14 @@ class Prices:
         return self.wired[key]
 
     def _wire(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
-        wiring = wire(whole_graph(lower(made), rooms, made.micros))
+        wiring = wire(whole_graph(lower(made, targets=False), rooms, made.micros))
         self.nodes += WIRING * len(wiring.lane)
         return wiring
 
 
 def stage_cost(problem: Problem, stage: StageChoice) -> StageCost:
     """Seconds of one thread; recomputing adds F to I."""
-    layers = slice(stage.first, stage.last)
-    each = (problem.forward_s, problem.input_s, problem.weight_s)
-    forward, back, weight = (float(table[stage.host, layers].sum()) for table in each)
+    forward, back, weight = problem.seconds(stage)
     return StageCost(forward, back + forward * stage.recompute, weight)
 
 
@@ -223,7 +221,9 @@ def _fitting(
             return stage_bytes(problem, choice, in_flight[s], gradients[s]) - shared[s]
 
         room, total = int(problem.room_bytes[host]), sum(size(s, always) for s in mine)
-        for s in sorted(mine, key=lambda s: size(s, True) - size(s, False)):
+        if total > room and recompute == "auto":
+            mine.sort(key=lambda s: size(s, True) - size(s, False))
+        for s in mine:
             if total <= room or recompute != "auto":
                 break
             if size(s, True) < size(s, False):

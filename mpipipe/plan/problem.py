@@ -4,8 +4,21 @@ H hosts (ranks) and L layers; all seconds are of one full micro-batch and, where
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
 
 from mpipipe.layers import Array
+
+
+@dataclass(frozen=True)
+class StageChoice:
+    """Layers `first` to `last - 1` on a host; with `recompute`, only the stage's input is kept from F to I."""
+
+    host: int
+    first: int
+    last: int
+    recompute: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,15 +54,39 @@ class Problem:
         """How many layers there are."""
         return len(self.fixed_bytes)
 
+    def seconds(self, stage: StageChoice) -> tuple[float, float, float]:
+        """Of a stage's F, I and W on its host, whether it recomputes or not."""
+        forward, back, weight = (table[stage.host] for table in self._seconds_before)
+        first, last = stage.first, stage.last
+        return forward[last] - forward[first], back[last] - back[first], weight[last] - weight[first]
 
-@dataclass(frozen=True)
-class StageChoice:
-    """Layers `first` to `last - 1` on a host; with `recompute`, only the stage's input is kept from F to I."""
+    def sizes(self, stage: StageChoice) -> tuple[int, int, int, int]:
+        """Fixed, saved and held bytes of a stage's layers, and the most scratch that one of them needs."""
+        fixed, saved, held = self._bytes_before
+        first, last = stage.first, stage.last
+        scratch = max(self._scratch[first:last])
+        return fixed[last] - fixed[first], saved[last] - saved[first], held[last] - held[first], scratch
 
-    host: int
-    first: int
-    last: int
-    recompute: bool = False
+    @cached_property
+    def _seconds_before(self) -> tuple[list[list[float]], ...]:
+        """Seconds of all layers before each, by kind of work and host."""
+        return tuple(_before(table).tolist() for table in (self.forward_s, self.input_s, self.weight_s))
+
+    @cached_property
+    def _bytes_before(self) -> tuple[list[int], ...]:
+        return tuple(_before(table).tolist() for table in (self.fixed_bytes, self.saved_bytes, self.held_bytes))
+
+    @cached_property
+    def _scratch(self) -> list[int]:
+        found: list[int] = self.scratch_bytes.tolist()
+        return found
+
+
+def _before(table: Array) -> Array:
+    """Sums over all layers before each and, last, over all."""
+    sums = np.zeros((*table.shape[:-1], table.shape[-1] + 1), table.dtype)
+    np.cumsum(table, axis=-1, out=sums[..., 1:])
+    return sums
 
 
 Stages = tuple[StageChoice, ...]

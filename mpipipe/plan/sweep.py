@@ -1,7 +1,7 @@
 """Sweeping: where there are few, all orders of hosts and all cuts that may be faster than what was found.
 
-The most promising come first. Each is priced with every schedule and several limits, and where that comes near, with
-more; then, where these are few, with all limits that may be of use.
+The most promising come first. Each is priced with every schedule and as many in flight as fit, and where that comes
+near, with other limits; then with several limits; then, where these are few, with all limits that may be of use.
 """
 
 import math
@@ -18,7 +18,7 @@ from mpipipe.schedule import SCHEDULES
 Price = Callable[[Prices, str, Stages, int, float], Iterator[Candidate]]
 """Candidates of a schedule and stages, with at most so many in flight, that may take less than so many seconds."""
 
-NODES = 300_000
+NODES = 600_000
 """Nodes to simulate at the most in each pass."""
 WORTH = 0.005
 """By how much a way must promise to be faster to be looked at."""
@@ -29,8 +29,8 @@ NEARLY = 1.05
 def sweep(prices: Prices, what: Allowed, found: Sequence[Candidate]) -> Iterator[Candidate]:
     """What is faster than all that was found."""
     best = min(found, key=lambda one: one.step_s, default=None)
-    passes: list[tuple[Sequence[str], Price]] = [(what.single, price_some)]
-    passes += [((name,), price_own) for name in what.chunked]
+    passes: list[tuple[Sequence[str], Price]] = [(what.single, price_room), (what.single, price_some)]
+    passes += [((name,), price_room) for name in what.chunked]
     passes += [([name for name in what.single if name != "gpipe"], price_promising)]
     for names, price in passes:
         better = _sweep(prices, what, names, price, best) if names else best
@@ -70,8 +70,8 @@ def price_some(prices: Prices, name: str, stages: Stages, most: int, _: float) -
     return price_all(prices, stages, [name], most)
 
 
-def price_own(prices: Prices, name: str, stages: Stages, most: int, _: float) -> Iterator[Candidate]:
-    """With the limits that a schedule with several stages a rank has itself."""
+def price_room(prices: Prices, name: str, stages: Stages, most: int, _: float) -> Iterator[Candidate]:
+    """With as many in flight as fit, or with the limits that a schedule with several stages a rank has itself."""
     priced = price_roomy(prices, name, stages, most)
     return iter([priced] if priced is not None else [])
 

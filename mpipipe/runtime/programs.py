@@ -54,8 +54,8 @@ class Programs:
 
     def _stage_graph(self, lowered: Lowered) -> Graph:
         lane = self.crew.plan.lanes.index(self.crew.rank)
-        rooms = [Room(len(stage.slots), len(stage.gradient_slots), len(stage.parts)) for stage in self.stages]
-        return stage_graph(lowered.lanes[lane], rooms)
+        rooms = (Room(len(stage.slots), len(stage.gradient_slots), len(stage.parts)) for stage in self.stages)
+        return stage_graph(lowered.lanes[lane], tuple(rooms))
 
     def _stage_task(self, what: What, node: Node) -> Task:
         stage, micro = self.stages[node.action.chunk], node.action.micro

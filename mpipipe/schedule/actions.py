@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from mpipipe.errors import ScheduleError
 
@@ -31,13 +32,14 @@ class Kind(StrEnum):
     SEND_OUT = "SEND_OUT"
     RECV_OUT = "RECV_OUT"
 
+    __hash__ = str.__hash__  # an Enum's own is Python code, and actions are looked up by the hundred thousand
+
 
 COMPUTE = frozenset((Kind.F, Kind.I, Kind.W, Kind.LOAD))
 """Actions that worker threads do; all others are messages."""
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     """One action on one micro-batch, by one of the lane's chunks."""
 
     kind: Kind

@@ -8,13 +8,14 @@ the lane is only a priority.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from mpipipe.schedule.actions import COMPUTE, Action, Kind, Lane, Placement
 from mpipipe.schedule.lower import Lowered
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One task or one message. `part` counts the tasks of a W; `needs` are the nodes of this lane to wait for."""
 
     action: Action
@@ -47,7 +48,8 @@ class WholeGraph:
     graphs: tuple[Graph, ...]
 
 
-def stage_graph(lane: Lane, rooms: Sequence[Room]) -> Graph:
+@lru_cache(maxsize=256)
+def stage_graph(lane: Lane, rooms: tuple[Room, ...]) -> Graph:
     """The graph of one lane, with the room of each of its chunks."""
     places: dict[tuple[Kind, int, int], range] = {}
     count = 0
@@ -117,5 +119,5 @@ def whole_graph(lowered: Lowered, rooms: Sequence[Room], slots: int) -> WholeGra
     """All graphs; `rooms` are those of the stages."""
     placement = lowered.schedule.placement
     lanes = zip(lowered.lanes, placement, strict=True)
-    stages = [stage_graph(lane, [rooms[stage] for stage in held]) for lane, held in lanes]
+    stages = [stage_graph(lane, tuple(rooms[stage] for stage in held)) for lane, held in lanes]
     return WholeGraph(placement, (*stages, source_graph(lowered.source, slots), sink_graph(lowered.sink)))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from mpipipe.schedule.actions import Action, Kind, Pipeline, Schedule, lane_of
 
-URGENCY = {Kind.I: 0, Kind.F: 1, Kind.W: 2}
+URGENCY = (Kind.I, Kind.F, Kind.W)
 
 
 def greedy(name: str, pipeline: Pipeline, pools: Sequence[int] = ()) -> Schedule:
@@ -57,25 +57,32 @@ class _Workers:
 
     def _begin(self, lane: int, now: float) -> None:
         while self.free[lane]:
-            tasks = [
-                (URGENCY[kind], self.begun[stage][kind], -chunk, stage, kind)
-                for chunk, stage in enumerate(self.pipeline.placement[lane])
-                for kind in URGENCY
-                if self._may_begin(stage, kind)
-            ]
-            if not tasks:
+            urgent = self._most_urgent(lane)
+            if urgent is None:
                 return
-            _, micro, chunk, stage, kind = min(tasks)
-            self.lanes[lane].append(Action(kind, micro, -chunk))
+            kind, micro, chunk = urgent
+            stage = self.pipeline.placement[lane][chunk]
+            self.lanes[lane].append(Action(kind, micro, chunk))
             self.begun[stage][kind] += 1
-            self.most[stage] = max(self.most[stage], self._flying(stage))
+            if kind == Kind.F:
+                self.most[stage] = max(self.most[stage], self._flying(stage))
             self.free[lane] -= 1
             heapq.heappush(self.events, (now + self.costs[stage][kind], False, stage, kind))
 
-    def _may_begin(self, stage: int, kind: Kind) -> bool:
+    def _most_urgent(self, lane: int) -> Action | None:
+        for kind in URGENCY:
+            found = None
+            for chunk, stage in enumerate(self.pipeline.placement[lane]):
+                micro = self.begun[stage][kind]
+                waits = micro < self.ready[stage][kind] and (found is None or micro <= found.micro)
+                if waits and self._has_room(stage, kind):
+                    found = Action(kind, micro, chunk)
+            if found is not None:
+                return found
+        return None
+
+    def _has_room(self, stage: int, kind: Kind) -> bool:
         begun = self.begun[stage]
-        if begun[kind] == self.ready[stage][kind]:
-            return False
         if kind == Kind.F:
             return self._flying(stage) < self.pipeline.limits[stage] and self._pool_has_room(stage)
         return kind == Kind.W or begun[Kind.I] - begun[Kind.W] < self.held[stage]

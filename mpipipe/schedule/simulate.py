@@ -6,11 +6,12 @@ direction, holds it for as long as its bytes take, and arrives a latency later. 
 still tells whether the schedule ends.
 """
 
-import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from heapq import heappop, heappush
 
-from mpipipe.schedule.actions import Action, Kind, Placement, lane_of
+from mpipipe.schedule.actions import COMPUTE, Action, Kind, Placement, lane_of
 from mpipipe.schedule.graph import WholeGraph
 
 SENDS = {
@@ -45,46 +46,73 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Simulation:
-    """`stuck` names the nodes that never ended: empty for a schedule that ends. `busy_s` is worker time of a lane."""
-
-    end_s: float
-    spans: tuple[Span, ...]
-    busy_s: tuple[float, ...]
-    stuck: tuple[Place, ...]
-
-
-@dataclass(frozen=True)
 class Wiring:
-    """The graphs as flat lists, nodes of all lanes numbered through: made once, simulated with many costs."""
+    """The graphs as flat lists, nodes of all lanes numbered through: made once, simulated with many costs.
+
+    `groups` are the kinds of actions of each stage, `group` those of the nodes. `users` of a node wait for it, and are
+    of its lane; `partner` is the other end of a message, -1 for a task.
+    """
 
     whole: WholeGraph
     base: tuple[int, ...]
     lane: tuple[int, ...]
-    stage: tuple[int, ...]
+    groups: tuple[tuple[Kind, int], ...]
+    group: tuple[int, ...]
+    task: tuple[bool, ...]
+    sends: tuple[bool, ...]
     needs: tuple[int, ...]
     users: tuple[tuple[int, ...], ...]
     partner: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """When each node of the wiring began and ended, -1 where it never did; `busy_s` is worker time of a lane."""
+
+    wiring: Wiring
+    end_s: float
+    busy_s: tuple[float, ...]
+    began_s: tuple[float, ...]
+    ended_s: tuple[float, ...]
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """What ended, in order."""
+        nodes = [node for graph in self.wiring.whole.graphs for node in graph]
+        done = sorted((ended, i) for i, ended in enumerate(self.ended_s) if ended >= 0)
+        return tuple(
+            Span(self.wiring.lane[i], nodes[i].action, nodes[i].part, self.began_s[i], ended) for ended, i in done
+        )
+
+    @property
+    def stuck(self) -> tuple[Place, ...]:
+        """The nodes that never ended: none in a schedule that ends."""
+        lane, base = self.wiring.lane, self.wiring.base
+        return tuple((lane[i], i - base[lane[i]]) for i, ended in enumerate(self.ended_s) if ended < 0)
+
+
 def wire(whole: WholeGraph) -> Wiring:
-    """Number all nodes, and find the other end of every message (-1 for a task)."""
-    base, lanes, stages, needs = [0], [], [], []
+    """Number all nodes, and find the other end of every message."""
+    base, lanes, group, needs = [0], [], [], []
     users: list[list[int]] = []
+    groups: dict[tuple[Kind, int], int] = {}
     where: dict[tuple[int, Action], int] = {}
     for lane, graph in enumerate(whole.graphs):
         start = base[-1]
         users += [[] for _ in graph]
         for i, node in enumerate(graph):
             lanes.append(lane)
-            stages.append(_stage(whole.placement, lane, node.action))
+            group.append(groups.setdefault((node.action.kind, _stage(whole.placement, lane, node.action)), len(groups)))
             needs.append(len(node.needs))
             for need in node.needs:
                 users[start + need].append(start + i)
             where[lane, node.action] = start + i
         base.append(start + len(graph))
-    partner = _partners(whole, where)
-    return Wiring(whole, tuple(base), tuple(lanes), tuple(stages), tuple(needs), tuple(map(tuple, users)), partner)
+    task, sends = ([kind in some for kind, _ in groups] for some in (COMPUTE, SENDS))
+    return Wiring(
+        whole, tuple(base), tuple(lanes), tuple(groups), tuple(group), tuple(task[g] for g in group),
+        tuple(sends[g] for g in group), tuple(needs), tuple(map(tuple, users)), _partners(whole, where),
+    )  # fmt: skip
 
 
 def _stage(placement: Placement, lane: int, action: Action) -> int:
@@ -132,87 +160,79 @@ class _Simulator:
         transfers: Mapping[tuple[Kind, int], Transfer],
         strict: bool,
     ) -> None:
-        self.wiring, self.transfers, self.strict = wiring, transfers, strict
-        graphs = wiring.whole.graphs
-        self.nodes = [node for graph in graphs for node in graph]
-        self.costs = [
-            times[stage].get(node.action.kind, 0.0) if stage >= 0 else 0.0
-            for node, stage in zip(self.nodes, wiring.stage, strict=True)
-        ]
-        self.computes = [node.computes for node in self.nodes]
+        self.wiring, count, lanes = wiring, len(wiring.lane), len(wiring.base) - 1
+        seconds = [times[stage].get(kind, 0.0) if stage >= 0 else 0.0 for kind, stage in wiring.groups]
+        self.costs = [seconds[group] for group in wiring.group]
+        self.transfers = [transfers.get(group) for group in wiring.groups]
         self.missing = list(wiring.needs)
         self.free = [*threads, 1, 1]
-        self.ready: list[list[int]] = [[] for _ in graphs]
-        self.order = [
-            [i for i in range(a, b) if self.computes[i]] for a, b in zip(wiring.base, wiring.base[1:], strict=False)
-        ]
-        self.next = [0] * len(graphs)
-        self.posted = [False] * len(self.nodes)
+        self.ready: list[list[int]] = [[] for _ in range(lanes)]
+        self.order: list[Iterator[int]] = []
+        if strict:
+            edges = zip(wiring.base, wiring.base[1:], strict=False)
+            self.order = [iter([*(i for i in range(a, b) if wiring.task[i]), -1]) for a, b in edges]
+        self.next = [next(order) for order in self.order]
+        self.posted = [False] * count
         self.wires: dict[tuple[int, int], float] = {}
         self.events: list[tuple[float, int]] = []
-        self.began = [-1.0] * len(self.nodes)
-        self.ended = [-1.0] * len(self.nodes)
+        self.busy = [0.0] * lanes
+        self.began, self.ended = [-1.0] * count, [-1.0] * count
 
     def run(self) -> Simulation:
-        for lane in range(len(self.free)):
-            for i in range(self.wiring.base[lane], self.wiring.base[lane + 1]):
-                if not self.wiring.needs[i]:
+        wiring, events, missing, free, ready, busy = (
+            self.wiring, self.events, self.missing, self.free, self.ready, self.busy,
+        )  # fmt: skip
+        lanes, tasks, users = wiring.lane, wiring.task, wiring.users
+        for lane in range(len(ready)):
+            for i in range(wiring.base[lane], wiring.base[lane + 1]):
+                if not missing[i]:
                     self._make_ready(i, 0.0)
             self._start_tasks(lane, 0.0)
-        end, events, lanes = 0.0, self.events, self.wiring.lane
+        end = 0.0
         while events:
-            end, i = heapq.heappop(events)
+            end, i = heappop(events)
             self.ended[i] = end
             lane = lanes[i]
-            if self.computes[i]:
-                self.free[lane] += 1
-            for user in self.wiring.users[i]:
-                self.missing[user] -= 1
-                if not self.missing[user]:
+            if tasks[i]:
+                free[lane] += 1
+                busy[lane] += self.costs[i]
+            for user in users[i]:
+                missing[user] -= 1
+                if not missing[user]:
                     self._make_ready(user, end)
-            if self.ready[lane]:
+            if ready[lane] and free[lane]:
                 self._start_tasks(lane, end)
-        return self._result(end)
+        return Simulation(wiring, end, tuple(busy), tuple(self.began), tuple(self.ended))
 
     def _make_ready(self, i: int, now: float) -> None:
-        if self.computes[i]:
-            heapq.heappush(self.ready[self.wiring.lane[i]], i)
+        if self.wiring.task[i]:
+            heappush(self.ready[self.wiring.lane[i]], i)
             return
         self.posted[i] = True
         other = self.wiring.partner[i]
         if other >= 0 and self.posted[other]:
-            self._transfer(i if self.nodes[i].action.kind in SENDS else other, now)
+            self._transfer(*((i, other) if self.wiring.sends[i] else (other, i)), now)
 
-    def _transfer(self, sender: int, now: float) -> None:
-        receiver, lane = self.wiring.partner[sender], self.wiring.lane
-        transfer = self.transfers.get((self.nodes[sender].action.kind, self.wiring.stage[sender]))
+    def _transfer(self, sender: int, receiver: int, now: float) -> None:
+        transfer = self.transfers[self.wiring.group[sender]]
         end = start = now
         if transfer is not None:
-            wire = (lane[sender], lane[receiver])
+            wire = (self.wiring.lane[sender], self.wiring.lane[receiver])
             start = max(now, self.wires.get(wire, 0.0))
             self.wires[wire] = start + transfer.wire_s
             end = start + transfer.wire_s + transfer.latency_s
         self.began[sender] = self.began[receiver] = start
-        heapq.heappush(self.events, (end, sender))
-        heapq.heappush(self.events, (end, receiver))
+        heappush(self.events, (end, sender))
+        heappush(self.events, (end, receiver))
 
     def _start_tasks(self, lane: int, now: float) -> None:
         ready = self.ready[lane]
         while self.free[lane] and ready:
-            if self.strict and ready[0] != self.order[lane][self.next[lane]]:
-                return
-            i = heapq.heappop(ready)
-            self.next[lane] += 1
+            if self.order:
+                if ready[0] != self.next[lane]:
+                    return
+                self.next[lane] = next(self.order[lane])
+            i = heappop(ready)
             self.free[lane] -= 1
             self.began[i] = now
-            heapq.heappush(self.events, (now + self.costs[i], i))
-
-    def _result(self, end: float) -> Simulation:
-        lanes, busy = self.wiring.lane, [0.0] * len(self.free)
-        done = sorted((self.ended[i], i) for i in range(len(self.nodes)) if self.ended[i] >= 0)
-        for ended, i in done:
-            if self.computes[i]:
-                busy[lanes[i]] += ended - self.began[i]
-        spans = tuple(Span(lanes[i], self.nodes[i].action, self.nodes[i].part, self.began[i], at) for at, i in done)
-        stuck = tuple((lanes[i], i - self.wiring.base[lanes[i]]) for i, at in enumerate(self.ended) if at < 0)
-        return Simulation(end, spans, tuple(busy), stuck)
+            heappush(self.events, (now + self.costs[i], i))

@@ -150,7 +150,7 @@ def test_lanes_lie_side_by_side_the_source_first():
         return begin
 
     lanes = [(source_graph(lowered.source, 2), task_of, message_of)]
-    lanes.append((stage_graph(lowered.lanes[0], [Room(2, 1, 2)]), task_of, message_of))
+    lanes.append((stage_graph(lowered.lanes[0], (Room(2, 1, 2),)), task_of, message_of))
     made = make_program(lanes)
     assert [str(action) for action in made.actions[:3]] == ["LOAD0", "SEND_DATA0", "SEND_TARGET0"]
     run(made, transport=link)
@@ -177,7 +177,7 @@ def test_an_action_waits_for_its_slot_even_where_the_lane_frees_it_later():
 
         return begin
 
-    graph = stage_graph(lane, [Room(1, 1)])
+    graph = stage_graph(lane, (Room(1, 1),))
     run(make_program([(graph, task_of, message_of)]), transport=link)
     data = [name for name in names if "TARGET" not in name]
     assert data == [f"{kind}{micro}" for micro in range(3) for kind in ("RECV_ACT", "F", "I", "W")]

@@ -83,7 +83,7 @@ def test_every_part_of_w_follows_the_same_part_of_the_micro_batch_before(made):
 
 def test_the_graph_of_a_middle_stage():
     lane = lower(one_f_one_b(3, 2, [3, 1, 1])).lanes[1]
-    graph = stage_graph(lane, [Room(1, 1, 2)])
+    graph = stage_graph(lane, (Room(1, 1, 2),))
     names = [f"{node.action}.{node.part}" if node.action.kind == Kind.W else str(node.action) for node in graph]
     needs = {name: {names[need] for need in node.needs} for name, node in zip(names, graph, strict=True)}
     assert needs == {
@@ -110,7 +110,7 @@ def test_the_graph_of_a_middle_stage():
 
 def test_a_stage_without_weights_frees_its_slots_after_i():
     lane = lower(one_f_one_b(2, 2, [1, 1])).lanes[1]
-    graph = stage_graph(lane, [Room(1, 1, 0)])
+    graph = stage_graph(lane, (Room(1, 1, 0),))
     names = [str(node.action) for node in graph]
     assert not [name for name in names if name.startswith("W")]
     assert [names[need] for need in graph[names.index("RECV_ACT1")].needs] == ["I0"]
@@ -144,7 +144,7 @@ def test_chunks_never_meet_in_an_array(lanes, chunks, micros, data, seed):
 def test_chunks_have_rooms_of_their_own():
     """W1 of chunk 1 waits for W0 of the same chunk; the other chunk's slots are not its own."""
     lane = lower(nested(1, 2, 2)).lanes[0]
-    graph = stage_graph(lane, [Room(2, 2), Room(1, 1)])
+    graph = stage_graph(lane, (Room(2, 2), Room(1, 1)))
     names = [str(node.action) for node in graph]
     needs = {name: {names[need] for need in node.needs} for name, node in zip(names, graph, strict=True)}
     assert needs["RECV_ACT1"] == set() and needs["RECV_ACT1.1"] == {"W0.1"}

@@ -135,4 +135,8 @@ def test_every_send_of_a_chunk_meets_its_receive(lanes, chunks, micros):
         assert made.partner[other] == i and nodes[other].action.micro == node.action.micro
         if node.action.kind in TWINS:
             kind, step = TWINS[node.action.kind]
-            assert nodes[other].action.kind == kind and made.stage[other] == made.stage[i] + step
+            assert nodes[other].action.kind == kind and stage_of(made, other) == stage_of(made, i) + step
+
+
+def stage_of(made, i):
+    return made.groups[made.group[i]][1]

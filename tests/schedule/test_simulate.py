@@ -231,7 +231,7 @@ def test_a_message_waits_for_both_ends():
 
 def test_what_never_ends_is_named():
     lane = lower(one_f_one_b(2, 2, [1, 1])).lanes[1]
-    graphs = (stage_graph(lane, [Room(1, 1)]), (), ())
+    graphs = (stage_graph(lane, (Room(1, 1),)), (), ())
     result = simulate(wire(WholeGraph(straight(1), graphs)), [{}], [1])
     assert result.spans == ()
     assert {graphs[0][i].action.kind for _, i in result.stuck} == {node.action.kind for node in graphs[0]}
