@@ -16,9 +16,9 @@ JOB = """
 [model]
 layers = [
     { kind = "linear", outputs = 1024 },
-    { kind = "sleep", repeat = 12, forward_s = 0.0010, input_s = 0.0010, weight_s = 0.0010 },
-    { kind = "sleep", repeat = 6, forward_s = 0.0016, input_s = 0.0018, weight_s = 0.0014 },
-    { kind = "sleep", repeat = 12, forward_s = 0.0008, input_s = 0.0006, weight_s = 0.0006 },
+    { kind = "sleep", repeat = 12, forward_s = 0.0005, input_s = 0.0005, weight_s = 0.0005 },
+    { kind = "sleep", repeat = 6, forward_s = 0.0008, input_s = 0.0009, weight_s = 0.0007 },
+    { kind = "sleep", repeat = 12, forward_s = 0.0004, input_s = 0.0003, weight_s = 0.0003 },
     { kind = "linear", outputs = 10 },
 ]
 [data]
