@@ -122,15 +122,15 @@ def _add_stage(tables: Tables, arrival: Array, forward: Array, u: int, step_s: f
     modes = tables.modes[u]
     plain = modes[0]
     for width in range(1, layers + 1):
-        first = np.arange(layers - width + 1)
-        busy = micros * (plain.busy[first + width] - plain.busy[first])
-        fits = np.any([mode.most[first, first + width] > 0 for mode in modes], axis=0) & (busy <= step_s)
+        firsts = layers - width + 1
+        busy = micros * (plain.busy[width:] - plain.busy[:firsts])
+        fits = np.any([mode.most.diagonal(width) > 0 for mode in modes], axis=0) & (busy <= step_s)
         if not fits.any():
             if busy.min() > step_s:
                 break
             continue
-        begins = arrival[:, : layers - width + 1]
-        ends = begins + (forward[u, first + width] - forward[u, first])
+        begins = arrival[:, :firsts]
+        ends = begins + (forward[u, width:] - forward[u, :firsts])
         ends = np.where(fits & (begins + busy <= step_s), ends, np.inf)
         np.minimum(found[:, width:], ends, out=found[:, width:])
     return found

@@ -14,15 +14,16 @@ import numpy as np
 from mpipipe.layers import Array
 from mpipipe.plan.closed import message_s
 from mpipipe.plan.kinds import count_orders, group_hosts, orders_of
-from mpipipe.plan.limits import Limits
+from mpipipe.plan.limits import Limits, most_that_fit
+from mpipipe.plan.memory import most_table
 from mpipipe.plan.price import stage_cost
-from mpipipe.plan.problem import Problem, StageChoice, Stages
+from mpipipe.plan.problem import RECOMPUTE, Problem, StageChoice, Stages
 from mpipipe.schedule import Placement
 
 Place = Callable[[int, int], Placement]
 """Which stages each lane holds, of so many lanes and stages."""
 
-FEW_WAYS = 200_000
+FEW_WAYS = 250_000
 """Orders of hosts times cuts that are looked at."""
 FEW_LIMITS = 256
 """Up to so many limits are all tried where they may be of use."""
@@ -35,9 +36,13 @@ def count_ways(problem: Problem, counts: Sequence[int], chunks: int = 1) -> int:
 
 
 def by_promise(
-    problem: Problem, counts: Sequence[int], place: Place, chunks: int, seconds: float
+    problem: Problem, counts: Sequence[int], place: Place, chunks: int, seconds: float, recompute: str = "auto"
 ) -> Iterator[tuple[float, Stages]]:
-    """All ways that take less than `seconds` at least, with what that is, the most promising first."""
+    """All ways that take less than `seconds` at least, with what that is, the most promising first; none with a stage
+    that its host has no room for."""
+    modes = RECOMPUTE[recompute]
+    most: Array = np.array([[most_table(problem, host, mode) for mode in modes] for host in range(problem.hosts)])
+    fits: Array = most.max(axis=1) > 0
     found: list[tuple[float, int, int, int]] = []
     kinds, made = group_hosts(problem), {}
     for count in (count for count in counts if count * chunks <= problem.layers):
@@ -46,7 +51,7 @@ def by_promise(
         inner = combinations(range(1, problem.layers), len(lane) - 1)
         cuts = np.array([[0, *some, problem.layers] for some in inner])[None, :, :]
         least = least_of_ways(problem, orders, cuts, lane)
-        rows, columns = np.nonzero(least < seconds)
+        rows, columns = np.nonzero((least < seconds) & fits[orders, cuts[..., :-1], cuts[..., 1:]].all(axis=2))
         made[count] = orders, cuts
         found += zip(least[rows, columns].tolist(), [count] * len(rows), rows.tolist(), columns.tolist(), strict=True)
     for least_s, count, row, column in sorted(found):
@@ -91,13 +96,16 @@ def least_of_ways(problem: Problem, orders: Array, cuts: Array, lane: Sequence[i
     return found
 
 
-def promising_limits(problem: Problem, stages: Sequence[StageChoice], most: int, seconds: float) -> list[Limits]:
-    """All limits that may take less than `seconds`; none of them where they are too many.
+def promising_limits(
+    problem: Problem, stages: Sequence[StageChoice], most: int, seconds: float, recompute: str = "auto"
+) -> list[Limits]:
+    """All limits that fit and may take less than `seconds`; none of them where they are too many.
 
     A stage that has K micro-batches on their way, each for a trip of at least the F and I of all stages from there on
     and its own W, needs a trip for every K of them once the first has come to it.
     """
-    if most ** len(stages) > FEW_LIMITS:
+    fits = most_that_fit(problem, stages, most, recompute)
+    if math.prod(fits) > FEW_LIMITS:
         return []
     arrivals, trips, beyond, arrival = [], [], 0.0, 0.0
     for s, stage in enumerate(stages):
@@ -109,7 +117,7 @@ def promising_limits(problem: Problem, stages: Sequence[StageChoice], most: int,
         beyond += cost.forward_s + cost.input_s
         beyond += 2 * message_s(problem, stages[s], stages[s + 1]) if s + 1 < len(stages) else 0.0
         trips.append(beyond + cost.weight_s / float(problem.threads[stages[s].host]))
-    every = np.array(list(product(range(1, most + 1), repeat=len(stages))))
+    every = np.array(list(product(*(range(1, fit + 1) for fit in fits))))
     least = (np.array(arrivals) + problem.micros * np.array(trips[::-1]) / every).max(axis=1)
     return [tuple(limits) for limits in every[least < seconds].tolist()]
 

@@ -206,12 +206,11 @@ def _widths(mode: Mode, micros: int, bound_s: float) -> Iterator[Widths]:
     """All widths that the bound and the memory allow."""
     layers = len(mode.way) - 1
     for width in range(1, layers + 1):
-        first = np.arange(layers - width + 1)
-        last = first + width
-        busy, most = mode.busy[last] - mode.busy[first], mode.most[first, last]
+        ends = layers - width + 1
+        busy, most = mode.busy[width:] - mode.busy[:ends], mode.most.diagonal(width)
         if busy.min() > bound_s:
             return
         longest = np.where(most < micros, bound_s * most, INF)
         longest[(most == 0) | (busy > bound_s)] = -1.0
         if (longest >= 0).any():
-            yield Widths(width, mode.way[last] - mode.way[first], longest)
+            yield Widths(width, mode.way[width:] - mode.way[:ends], longest)

@@ -48,7 +48,8 @@ def _sweep(
     if count_ways(prices.problem, counts, recipe.chunks) > FEW_WAYS:
         return best
     enough_s, near_s = _aims(best)
-    for least_s, stages in by_promise(prices.problem, counts, recipe.place, recipe.chunks, enough_s):
+    ways = by_promise(prices.problem, counts, recipe.place, recipe.chunks, enough_s, prices.recompute)
+    for least_s, stages in ways:
         if least_s >= enough_s or prices.nodes >= end:
             break
         for name in names:
@@ -78,5 +79,6 @@ def price_room(prices: Prices, name: str, stages: Stages, most: int, _: float) -
 
 def price_promising(prices: Prices, name: str, stages: Stages, most: int, enough_s: float) -> Iterator[Candidate]:
     """With all limits that may take less than `enough_s`, where they are few."""
-    every = (prices.of(name, stages, limits) for limits in promising_limits(prices.problem, stages, most, enough_s))
+    wanted = promising_limits(prices.problem, stages, most, enough_s, prices.recompute)
+    every = (prices.of(name, stages, limits) for limits in wanted)
     return (one for one in every if one is not None)
