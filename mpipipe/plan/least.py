@@ -16,7 +16,7 @@ from mpipipe.plan.closed import message_s
 from mpipipe.plan.kinds import count_orders, group_hosts, orders_of
 from mpipipe.plan.limits import Limits, most_that_fit
 from mpipipe.plan.memory import most_table
-from mpipipe.plan.price import stage_cost
+from mpipipe.plan.price import TASK_S, stage_cost
 from mpipipe.plan.problem import RECOMPUTE, Problem, StageChoice, Stages
 from mpipipe.schedule import Placement
 
@@ -71,6 +71,7 @@ def least_of_ways(problem: Problem, orders: Array, cuts: Array, lane: Sequence[i
     forward, back, weight = (
         _sums(table, orders, cuts) for table in (problem.forward_s, problem.input_s, problem.weight_s)
     )
+    forward, back = forward + TASK_S, back + TASK_S
     threads, link = problem.threads[orders], (orders[..., :-1], orders[..., 1:])
     message = problem.latency_s[link] + problem.boundary_bytes[cuts[..., 1:-1] - 1] / problem.bandwidth[link]
     there, home = np.zeros(forward.shape), np.zeros(forward.shape)
