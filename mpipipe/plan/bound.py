@@ -3,7 +3,12 @@
 - Fractional: were layers divisible at will, all hosts would be busy to the end. For any weights y >= 0 of the hosts
   that sum to 1, the work of layer l costs at least min over h of y_h t_hl, so m times the sum of these over the layers
   is a bound (duality of linear programs). It holds where a rank has several chunks, too.
-- Path: the first micro-batch goes through F and I of all layers, one after another.
+- Path: the first micro-batch goes through F and I of all layers, one after another, and where n hosts have a share,
+  n - 1 messages there and back. With one stage a rank, the stage with most to do has all other F, or all other I, yet
+  to do when the first has gone by.
+- Delay: of n hosts, the first micro-batch comes to the k-th after k - 1 messages at the least, and after its last I
+  there as many are needed on the way back. Weighted by y, that adds to the fractional bound of n hosts, for which the
+  n largest weights need sum to 1, not all. Path and delay hold for the number of hosts for which they are least.
 - Share: where every host must have a layer, each has at least its cheapest.
 - Chain, for one stage a rank: a stage with all of its layers' work for m micro-batches cannot begin before the first
   has come through all stages before it: m * period_s + sum over r < s of (F_r + c_r) <= T for every stage s. The least
@@ -30,8 +35,11 @@ MOST_CELLS, MOST_STATES = 500_000, 200_000
 
 def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float:
     """Seconds that no step is shorter than; `chunked` where a rank may hold several stages."""
-    busy = (problem.forward_s + problem.input_s + problem.weight_s) / problem.threads[:, None]
-    found = max(problem.micros * fractional(busy), _path(problem))
+    urgent = (problem.forward_s + problem.input_s) / problem.threads[:, None]
+    busy = urgent + problem.weight_s / problem.threads[:, None]
+    found = min(
+        map(max, _work(problem, busy, 1, counts), _work(problem, urgent, 2, counts), _path(problem, chunked, counts))
+    )
     if min(counts) == problem.hosts:
         found = max(found, problem.micros * float(busy.min(axis=1).max()))
     if chunked:
@@ -52,12 +60,22 @@ def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float
 
 def fractional(busy: Array) -> float:
     """Seconds of work (hosts, layers), were all layers divisible, by the best weights found."""
-    weights = 1 / np.maximum(busy.sum(axis=1), 1e-300)
+    return _priced(busy, _best_weights(busy))
+
+
+def _priced(busy: Array, weights: Array) -> float:
+    return float((weights[:, None] * busy).min(axis=0).sum())
+
+
+def _best_weights(busy: Array) -> Array:
+    weights: Array = 1 / np.maximum(busy.sum(axis=1), 1e-300)
     weights /= weights.sum()
-    best = 0.0
+    best, found = -1.0, weights
     for step in range(ROUNDS):
         priced = weights[:, None] * busy
-        best = max(best, float(priced.min(axis=0).sum()))
+        value = float(priced.min(axis=0).sum())
+        if value > best:
+            best, found = value, weights
         # A host that is given more than others at these prices is too cheap: its weight goes up.
         cheapest = priced.argmin(axis=0)
         load = np.bincount(cheapest, busy[cheapest, np.arange(busy.shape[1])], len(weights))
@@ -66,11 +84,34 @@ def fractional(busy: Array) -> float:
             break
         weights = weights * np.exp((load / mean - 1) / (4 * (step + 1)))
         weights /= weights.sum()
-    return best
+    return found
 
 
-def _path(problem: Problem) -> float:
-    return float((problem.forward_s + problem.input_s).min(axis=0).sum())
+def _work(problem: Problem, busy: Array, messages: int, counts: Sequence[int]) -> list[float]:
+    """By the number of hosts: all of this work, so many `messages` later on each host than on the one before."""
+    weights = _best_weights(busy)
+    rising, all_s = np.sort(weights), problem.micros * _priced(busy, weights)
+    found = []
+    for n in counts:
+        late = float(rising[:n][::-1] @ np.arange(n)) * messages * _least_message(problem)
+        found.append((all_s + late) / float(rising[-n:].sum()))
+    return found
+
+
+def _path(problem: Problem, chunked: bool, counts: Sequence[int]) -> list[float]:
+    """By the number of hosts: the first micro-batch's way."""
+    way = float((problem.forward_s + problem.input_s).min(axis=0).sum())
+    more = max(0.0, problem.micros / float(problem.threads.max()) - 1) * (not chunked)
+    return [way + 2 * (n - 1) * _least_message(problem) + more * way / (2 * n) for n in counts]
+
+
+def _least_message(problem: Problem) -> float:
+    """Seconds of the shortest message between two hosts, whatever it is."""
+    pairs = ~np.eye(problem.hosts, dtype=bool)
+    if problem.hosts < 2 or problem.layers < 2:
+        return 0.0
+    each = problem.latency_s + problem.boundary_bytes[:-1].min() / problem.bandwidth
+    return float(each[pairs].min())
 
 
 def _chain(problem: Problem, tables: Tables, levels: Sequence[Level], counts: Sequence[int], at_least: float) -> float:
