@@ -71,16 +71,19 @@ micro_batch = 16
 SHAPES = {"dense": (DENSE, (1500,)), "pictures": (PICTURES, (28, 28, 3)), "texts": (TEXTS, (128,))}
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("ranks", "schedule"), [(1, "auto"), (2, "gpipe")])
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_peak_is_what_was_foretold(tmp_path, name, ranks):
+def test_the_peak_is_what_was_foretold(tmp_path, name, ranks, schedule):
+    """On two ranks with gpipe, for which all slots are in use in every step, however the machine is used beside."""
     layers, shape = SHAPES[name]
     random, text = np.random.default_rng(2), name == "texts"
     x = random.integers(0, 256, (64, *shape)) if text else random.standard_normal((64, *shape), np.float32)
     np.savez(tmp_path / "data.npz", x=x, y=random.integers(0, 10, (64, *shape) if text else 64))
     job = tmp_path / "job.toml"
     job.write_text(f"{layers}\n[data]\npath = '{tmp_path / 'data.npz'}'\n{TRAIN}")
-    ended = run(ranks, "train", str(job), "--out", str(tmp_path / "run"), *settings(run_threads=1))
+    ended = run(
+        ranks, "train", str(job), "--out", str(tmp_path / "run"), *settings(run_threads=1, plan_schedule=schedule)
+    )
     assert ended.status == 0, ended.err
     memory = json.loads((tmp_path / "run" / "summary.json").read_text())["memory"]
     assert len(memory) == ranks
