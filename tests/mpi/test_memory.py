@@ -74,7 +74,10 @@ SHAPES = {"dense": (DENSE, (1500,)), "pictures": (PICTURES, (28, 28, 3)), "texts
 @pytest.mark.parametrize(("ranks", "schedule"), [(1, "auto"), (2, "gpipe")])
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_peak_is_what_was_foretold(tmp_path, name, ranks, schedule):
-    """On two ranks with gpipe, for which all slots are in use in every step, however the machine is used beside."""
+    """On two ranks with gpipe, for which all activation slots are in use in every step. A convolution may take less: it
+    has room for products that this BLAS need not use, and a second gradient slot is of use only where W falls behind.
+    """
+    least = 0.85 if name == "pictures" else 0.9
     layers, shape = SHAPES[name]
     random, text = np.random.default_rng(2), name == "texts"
     x = random.integers(0, 256, (64, *shape)) if text else random.standard_normal((64, *shape), np.float32)
@@ -90,4 +93,4 @@ def test_the_peak_is_what_was_foretold(tmp_path, name, ranks, schedule):
     for rank in memory:
         share = rank["peak_bytes"] / rank["planned_bytes"]
         print(name, ranks, rank, f"{share:.3f}")
-        assert 0.9 < share < 1.1, rank
+        assert least < share < 1.1, rank
