@@ -116,6 +116,8 @@ def _least_message(problem: Problem) -> float:
 
 def _chain(problem: Problem, tables: Tables, levels: Sequence[Level], counts: Sequence[int], at_least: float) -> float:
     forward = np.array([[0.0, *np.cumsum(problem.forward_s[kind[0]])] for kind in tables.kinds])
+    if at_least <= 0:
+        return 0.0
     low, high = at_least, at_least * 1.01
     while not _exists(problem, tables, levels, counts, forward, high):
         low, high = high, high * 1.3

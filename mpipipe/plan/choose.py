@@ -18,7 +18,7 @@ from mpipipe.plan.sweep import sweep
 
 CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
-IMPROVING_NODES = 300_000
+IMPROVING_NODES = 600_000
 """Nodes to simulate at the most when improving."""
 RANKING_NODES = 800_000
 """Nodes to simulate at the most to find which proposals are the best."""
@@ -43,8 +43,9 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
     if not priced:
         return None
     by_count = {len(one.stages): one for one in sorted(priced, key=lambda one: -one.step_s)}
-    for start in sorted(by_count.values(), key=lambda one: one.step_s)[: KEPT + 1]:
-        priced += _price_chunked(prices, what, start)
+    starts = [one.stages for one in sorted(by_count.values(), key=lambda one: one.step_s)[: KEPT + 1]]
+    for stages in starts if what.single else (one.stages for one in proposals):
+        priced += _price_chunked(prices, what, stages)
     wanted = [one for one in priced if one.schedule in what.schedules]
     tops: dict[object, Candidate] = {}
     for one in sorted(wanted, key=lambda one: one.step_s):
@@ -85,8 +86,8 @@ def _price_singles(prices: Prices, what: Allowed, stages: Stages) -> Iterator[Ca
     return price_all(prices, stages, what.single or ("1f1b",), what.most)
 
 
-def _price_chunked(prices: Prices, what: Allowed, start: Candidate) -> Iterator[Candidate]:
-    hosts = list(dict.fromkeys(stage.host for stage in start.stages))
+def _price_chunked(prices: Prices, what: Allowed, stages: Stages) -> Iterator[Candidate]:
+    hosts = list(dict.fromkeys(stage.host for stage in stages))
     for name in what.chunked:
         priced = price_dealt(prices, name, hosts, what.most)
         if priced is not None:

@@ -24,11 +24,28 @@ PLACES = 2
 def notes_on(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> list[str]:
     """Sentences for the reader."""
     return [
+        *_replaced(chosen, prices, what, job),
         *_idle(chosen, prices, what, job),
         *_fewer(chosen, prices, what, job),
         *_recomputing(chosen, prices),
         *_unmeasured(prices),
     ]
+
+
+def _replaced(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterator[str]:
+    """Why the schedule is not the one that was asked for."""
+    asked = job.plan.schedule
+    if asked in ("auto", chosen.schedule):
+        return
+    chunks, layers = SCHEDULES[asked].chunks, len(prices.ground.names)
+    ranks = min((count for count in what.counts if count > 1), default=1)
+    why = "was found for these hosts' memory"
+    if ranks == 1:
+        why = "is for two ranks or more"
+    elif ranks * chunks > layers:
+        why = f"needs {chunks} layers for each of {ranks} ranks, and there are only {layers} layers"
+    no = "no plan with " if why.startswith("was") else ""
+    yield f"{no}plan.schedule = {asked} {why}: {chosen.schedule} is planned instead"
 
 
 def _idle(chosen: Candidate, prices: Prices, what: Allowed, job: Job) -> Iterator[str]:

@@ -29,11 +29,11 @@ from mpipipe.schedule import (
 
 TASK_S = 30e-6
 """Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
-COSTED = ("list", "zb-v")
-"""Schedules that are simulations themselves, different for other costs."""
 WIRING, MAKING, FITTING = 3, 5, 20
 """What takes as long as simulating so many nodes: each node of a graph that is made, each task of a schedule that looks
 at costs, and finding whether a stage fits."""
+SETTLING = 4
+"""How often a schedule is made for the stages that recompute with the one before, until they are the same."""
 KEPT_NODES = 200_000
 """Nodes of graphs that are kept at the most, at half a kilobyte or so each."""
 COUNTED = ("gpipe", "1f1b", "interleaved")
@@ -79,15 +79,18 @@ class Prices:
         return self.priced[key]
 
     def _of(self, schedule: str, stages: Sequence[StageChoice], wanted: Limits) -> Candidate | None:
-        made, gradients = self._made(schedule, stages, wanted)
-        fitting = _fitting(self.problem, stages, made.in_flight, gradients, self.recompute)
-        self.nodes += FITTING * len(stages)
-        if fitting is None:
-            return None
-        fitted, sizes = fitting
-        if schedule in COSTED and fitted != tuple(stages):
-            made, gradients = self._made(schedule, fitted, wanted)
-        return self._simulated(made, fitted, wanted, gradients, sizes)
+        # A schedule that looks at costs is another one where stages recompute, and may need other room.
+        for _ in range(SETTLING):
+            made, gradients = self._made(schedule, stages, wanted)
+            fitting = _fitting(self.problem, stages, made.in_flight, gradients, self.recompute)
+            self.nodes += FITTING * len(stages)
+            if fitting is None:
+                return None
+            fitted, sizes = fitting
+            if schedule in COUNTED or fitted == tuple(stages):
+                return self._simulated(made, fitted, wanted, gradients, sizes)
+            stages = fitted
+        return None
 
     def schedule(self, name: str, stages: Sequence[StageChoice], wanted: Limits) -> Schedule:
         """The schedule for these stages and limits."""

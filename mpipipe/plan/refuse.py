@@ -53,7 +53,8 @@ def refuse(prices: Prices, what: Allowed, cuts: Stages | None, reserved: Mapping
 def _least(problem: Problem, kind: str, what: Allowed, recompute: str, aside: Array) -> Stages:
     """The plan for the least memory r that would do if every host had at least r, less what it sets aside."""
     whole = problem.fixed_bytes.sum() + (problem.micros + 1) * (problem.saved_bytes + problem.held_bytes).sum()
-    whole += int(problem.threads.max()) * problem.scratch_bytes.max() + 2 * problem.micros * problem.input_bytes.max()
+    whole += int(problem.threads.max()) * (problem.scratch_bytes.max() + problem.saved_bytes.sum())
+    whole += 2 * problem.micros * problem.input_bytes.max()
     low, high = 1.0, float(whole + aside.max())
     found: Stages = ()
     while high > low * FINE:

@@ -28,6 +28,8 @@ FEW_CELLS = 30_000
 """Up to so many cells the search goes on until it is exact to the last digit, beyond until it is to within 1e-5."""
 MOST_BOUNDS = 200
 """Bounds that are tried at the most; then the best so far is taken."""
+NOTHING = 1e-9
+"""Periods of this part of the longest and less are taken for none."""
 GLANCES = (1.02, 1.1, 1.3)
 """Periods that orders are judged by, over the least of each."""
 PROMISING = 6
@@ -150,7 +152,7 @@ def _descend(met: _Meetings, counts: Sequence[int], near: float) -> None:
 
 def _first_guesses(floor: float, ceiling: float) -> Iterator[float]:
     """Bounds to begin with, from the least that a plan could have on."""
-    guess = floor
+    guess = max(floor, ceiling * NOTHING)
     while guess < ceiling:
         yield guess * 1.02
         guess *= 1.15

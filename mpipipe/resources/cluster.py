@@ -89,6 +89,8 @@ def check_cluster(cluster: Cluster, where: str = "cluster") -> Cluster:
         raise ClusterError(f"{where}.hosts", "empty", "at least one host")
     for index, host in enumerate(cluster.hosts):
         at = f"{where}.hosts[{index}] ({host.name})"
+        if host.name in ("", OTHERS):
+            raise ClusterError(f"{at}.name", f"'{host.name}'", f"a name; {OTHERS} in links is any other host")
         if host.rank != index:
             same = [other.name for other in cluster.hosts[:index] if other.rank == host.rank]
             found = f"{host.rank}, which {same[0]} has already" if same else f"{host.rank}"

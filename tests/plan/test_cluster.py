@@ -48,7 +48,7 @@ def linked(draw, hosts):
         st.builds(
             Host,
             rank=st.just(0),
-            name=st.text(max_size=9),
+            name=st.text(min_size=1, max_size=9).filter(lambda name: name != "*"),
             ip=st.text(max_size=9),
             ram_bytes=st.integers(1, 1 << 60),
             available_bytes=st.integers(1, 1 << 60),
@@ -291,6 +291,8 @@ def spoilt(tmp_path, spoil):
     [
         ("rank", 0, "my.json.hosts[1] (mini1).rank: 0, which mini0 has already; needed: 1"),
         ("rank", 5, "my.json.hosts[1] (mini1).rank: 5; needed: 1"),
+        ("name", "*", "my.json.hosts[1] (*).name: '*'; needed: a name"),
+        ("name", "", "my.json.hosts[1] ().name: ''; needed: a name"),
         ("ram_bytes", -1, "my.json.hosts[1] (mini1).ram_bytes: -1; needed: a number above 0"),
         ("elements", float("nan"), "my.json.hosts[1].elements: nan is not finite; needed: a finite number"),
         ("matrix_flops", float("inf"), "my.json.hosts[1].matrix_flops: inf is not finite; needed: a finite number"),

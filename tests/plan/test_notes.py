@@ -87,3 +87,19 @@ def test_a_measured_time_counts_for_more_than_the_rates():
     times = LayerTimes("one", 4, 0.25, 0.5, 1.0)
     (stage,) = make_plan(costs, cluster(host(0, layers=(times,))), job()).stages
     assert (stage.forward_s, stage.input_s, stage.weight_s) == approx((0.5, 1.0, 2.0))
+
+
+def test_a_schedule_that_cannot_be_had_is_told_of():
+    def told(schedule, count, hosts):
+        plan = make_plan(equal_layers(count), alike(hosts), job(8, schedule=schedule))
+        return plan.schedule, [note for note in plan.notes if schedule in note]
+
+    assert told("zb-v", 4, 2) == ("zb-v", [])
+    schedule, (note,) = told("interleaved", 5, 3)
+    assert note == (
+        "plan.schedule = interleaved needs 2 layers for each of 3 ranks, and there are only 5 layers: "
+        f"{schedule} is planned instead"
+    )
+    assert told("zb-v", 4, 1)[1] == [
+        f"plan.schedule = zb-v is for two ranks or more: {told('zb-v', 4, 1)[0]} is planned instead"
+    ]

@@ -10,7 +10,7 @@ from mpipipe.errors import PlanError
 from mpipipe.plan import make_plan
 from mpipipe.plan.refuse import FINE
 
-from .cases import cluster, job, layers, random_cluster
+from .cases import cluster, host, job, layers, random_cluster
 
 NAMED = re.compile(r"host \S+ \(rank (\d+)\) is short by")
 ENOUGH = re.compile(r"; ([\d,]+) available bytes would do, on each of the hosts named")
@@ -37,7 +37,15 @@ def with_room(hosts, ranks, room):
 
 @pytest.mark.parametrize(
     "asked",
-    [{}, {"schedule": "gpipe"}, {"schedule": "zb-h1"}, {"ranks": "auto"}, {"recompute": "never"}, {"ranks": 2}],
+    [
+        {},
+        {"schedule": "gpipe"},
+        {"schedule": "zb-h1"},
+        {"ranks": "auto"},
+        {"recompute": "never"},
+        {"recompute": "always"},
+        {"ranks": 2},
+    ],
     ids=str,
 )
 def test_what_is_named_would_do_and_less_would_not(asked):
@@ -57,6 +65,15 @@ def test_what_is_named_would_do_and_less_would_not(asked):
         everyone = range(len(hosts.hosts))
         refusal(costs, with_room(hosts, everyone, int(enough / FINE) - 1), settings, reserved)
     assert refused > 8
+
+
+def test_every_thread_that_recomputes_needs_room():
+    """Sixty-four threads with all activations of a stage each need more than any number of micro-batches."""
+    costs, asked = layers(random.Random(2), 4), job(2, recompute="always")
+    one = host(0, threads=64, available_bytes=1000)
+    ranks, enough = refusal(costs, cluster(one), asked)
+    assert ranks == [0]
+    make_plan(costs, with_room(cluster(one), ranks, enough), asked)
 
 
 @pytest.mark.parametrize("asked", [{}, {"schedule": "gpipe"}], ids=str)
