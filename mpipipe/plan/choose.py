@@ -18,11 +18,11 @@ from mpipipe.plan.sweep import sweep
 
 CLOSE = 1.002
 """A candidate must be this much faster to win over one whose schedule stands before its own."""
-IMPROVING_NODES = 600_000
+IMPROVING_NODES = 500_000
 """Nodes to simulate at the most when improving."""
-RANKING_NODES = 800_000
+RANKING_NODES = 500_000
 """Nodes to simulate at the most to find which proposals are the best."""
-PRICING_NODES = 2_000_000
+PRICING_NODES = 1_200_000
 """Nodes to simulate at the most before another proposal is priced with every schedule."""
 NEAR = 1e-3
 """How near to the best of the closed form proposals need come: what follows differs by more."""
