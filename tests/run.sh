@@ -44,8 +44,8 @@ if (($#)); then
 fi
 # Tests that only reckon keep one core busy for minutes; most others wait for ranks. So they run side by side. Those of
 # the cluster are long after the bench has begun, and those that take time by the clock come last on the other side.
-reckoning=(tests/plan tests/cluster tests/runtime/test_steady_state.py tests/runtime/test_texts.py tests/schedule
-    tests/layers tests/golden tests/checkpoint tests/data tests/job tests/report tests/cli tests/resources)
+reckoning=(tests/plan tests/cluster tests/runtime/test_texts.py tests/schedule tests/layers tests/golden
+    tests/checkpoint tests/data tests/job tests/report tests/cli tests/resources)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 python -m pytest "${reckoning[@]}" >"$log" 2>&1 &
