@@ -44,8 +44,8 @@ if (($#)); then
 fi
 # Tests that only reckon keep one core busy for minutes; most others wait for ranks. So they run side by side. Those of
 # the cluster are long after the bench has begun. Simulated times are compared with the clock when all is quiet.
-reckoning=(tests/plan tests/cluster tests/schedule tests/layers tests/golden tests/checkpoint tests/data tests/job
-    tests/report tests/cli tests/resources)
+reckoning=(tests/plan tests/cluster tests/layers tests/golden tests/checkpoint tests/data tests/job tests/report
+    tests/cli tests/resources)
 by_the_clock=tests/runtime/test_simulated_times.py
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

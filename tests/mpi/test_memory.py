@@ -77,7 +77,7 @@ def test_the_peak_is_what_was_foretold(tmp_path, name, ranks, schedule):
     """On two ranks with gpipe, for which all activation slots are in use in every step. A convolution may take less: it
     has room for products that this BLAS need not use, and a second gradient slot is of use only where W falls behind.
     """
-    least = 0.85 if name == "pictures" else 0.9
+    least = 0.85 if (name, ranks) == ("pictures", 2) else 0.9
     layers, shape = SHAPES[name]
     random, text = np.random.default_rng(2), name == "texts"
     x = random.integers(0, 256, (64, *shape)) if text else random.standard_normal((64, *shape), np.float32)

@@ -4,6 +4,7 @@ much faster than with equal numbers of layers."""
 import csv
 import json
 import re
+from statistics import median
 
 import pytest
 
@@ -49,17 +50,17 @@ def files(tmp_path_factory):
 
 
 def trained(files, name, *settings):
-    """What was said, the plan, and seconds of the quickest step: others that use the machine make some longer."""
+    """What was said, the plan, and seconds of the usual step after the first."""
     sets = [word for one in (*settings, "run.replan=false") for word in ("--set", one)]
     hosts = str(files / "hosts.toml")
     ended = run(9, "train", str(files / "job.toml"), "--pretend", hosts, "--out", str(files / name), *sets)
     assert ended.status == 0, ended.err
     steps = [float(row["seconds"]) for row in csv.DictReader((files / name / "metrics.csv").open())]
-    return ended.out, json.loads((files / name / "plan.json").read_text()), min(steps[1:])
+    return ended.out, json.loads((files / name / "plan.json").read_text()), median(steps[1:])
 
 
 def test_the_plan_for_unlike_hosts_does_what_it_foretold(files):
-    for attempt in range(3):
+    for attempt in range(2):  # once more where others used the machine
         said, plan, step_s = trained(files, f"planned-{attempt}")
         if plan["step_s"] / step_s >= 0.95:
             break
