@@ -3,7 +3,7 @@
 A file that cannot be used is as none, and costs a notice; times are taken anew then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +18,19 @@ from mpipipe.runtime.timing import swept_bytes
 
 PATH = Path(RESULTS, "calibration.json")
 """Under the current folder; written only where the folder of results is there already."""
+OTHER_RATES = 1.25
+"""A host whose rates differ by so much is not as it was: a clock that is lowered, another machine under the name. The
+rates of one quiet host differ by 1.1 at the most."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: the layers of a job's model, on the hosts of a cluster."""
+    """What is measured: the layers of a job's model, on the hosts of a cluster. Rank 0 loads a sample in `sample_s`."""
 
     cluster: Cluster
     job: Job
     model: Model
+    sample_s: float = 0.0
 
     def at(self, micro_batch: int) -> "Subject":
         """With micro-batches of that size."""
@@ -52,23 +56,33 @@ def sizes(job: Job) -> tuple[int, ...]:
 @dataclass(frozen=True)
 class Setting:
     """What times of layers depend on besides the layer and its micro-batch. `threads` are those of every rank of the
-    host; `tile_rows` are the job's; `swept_bytes` were read between two turns of a layer."""
+    host, `cores` what they have together; `tile_rows` and `optimizer` are the job's; `swept_bytes` were read between
+    two turns of a layer."""
 
     host: str
     cpu: str
     kernel: str
     versions: str
     threads: tuple[int, ...]
+    cores: float
     tile_rows: int
+    optimizer: str
     swept_bytes: int
 
 
 @dataclass(frozen=True)
 class Record:
-    """Times taken in one setting."""
+    """Times taken in one setting, while the host had these rates; they are of no use once it has others."""
 
     setting: Setting
+    matrix_flops: float
+    elements: float
     layers: tuple[LayerTimes, ...]
+
+    def is_as_fast_as(self, host: Host) -> bool:
+        """Whether the host's rates are those of then, or nearly."""
+        pairs = ((self.matrix_flops, host.matrix_flops), (self.elements, host.elements))
+        return all(1 / OTHER_RATES < then / now < OTHER_RATES for then, now in pairs)
 
 
 @dataclass(frozen=True)
@@ -85,12 +99,16 @@ def recall(subject: Subject, quiet: bool, path: Path = PATH) -> Subject:
         calibration = _load(path)
     except UserError as error:
         warn(f"times of layers are taken again: {error}", quiet)
-    known = {record.setting: record.layers for record in calibration.records}
+    known = {record.setting: record for record in calibration.records}
     every = [_settings(subject.at(size)) for size in sizes(subject.job)]
-    hosts = tuple(
-        replace(host, layers=_merged(one for settings in every for one in known.get(settings[host.name], ())))
-        for host in subject.cluster.hosts
-    )
+
+    def layers_of(host: Host) -> Iterator[LayerTimes]:
+        for settings in every:
+            record = known.get(settings[host.name])
+            if record is not None and record.is_as_fast_as(host):
+                yield from record.layers
+
+    hosts = tuple(replace(host, layers=_merged(layers_of(host))) for host in subject.cluster.hosts)
     return replace(subject, cluster=replace(subject.cluster, hosts=hosts))
 
 
@@ -101,15 +119,18 @@ def remember(subject: Subject, quiet: bool, path: Path = PATH) -> None:
     before = Calibration()
     with suppress(UserError):
         before = _load(path)
-    records = {record.setting: record.layers for record in before.records}
+    records = {record.setting: record for record in before.records}
     for size in sizes(subject.job):
         settings = _settings(subject.at(size))
         for host in subject.cluster.hosts:
             times = [one for one in host.layers if one.micro_batch == size]
             if times:
                 setting = settings[host.name]
-                records[setting] = _merged((*records.get(setting, ()), *times))
-    after = Calibration(tuple(Record(*item) for item in records.items()))
+                old = records.get(setting)
+                kept = old.layers if old and old.is_as_fast_as(host) else ()
+                rates = (old.matrix_flops, old.elements) if kept and old else (host.matrix_flops, host.elements)
+                records[setting] = Record(setting, *rates, _merged((*kept, *times)))
+    after = Calibration(tuple(records.values()))
     try:
         if after != before:
             write_json(path, after)
@@ -136,9 +157,19 @@ def _settings(subject: Subject) -> dict[str, Setting]:
     threads: dict[str, tuple[int, ...]] = {}
     for host in subject.cluster.hosts:
         threads[host.name] = (*threads.get(host.name, ()), host.threads)
-    tile_rows, swept = subject.job.train.tile_rows, subject.swept_bytes
+    train = subject.job.train
     return {
-        host.name: Setting(host.name, host.cpu, host.kernel, _versions(host), threads[host.name], tile_rows, swept)
+        host.name: Setting(
+            host.name,
+            host.cpu,
+            host.kernel,
+            _versions(host),
+            threads[host.name],
+            round(host.cores, 2),
+            train.tile_rows,
+            train.optimizer,
+            subject.swept_bytes,
+        )
         for host in subject.cluster.hosts
     }
 

@@ -14,11 +14,11 @@ from mpipipe.resources import Pretence, memory, start_peak
 from mpipipe.runtime.crew import CONDUCTOR, Crew, ports_of, shares_of
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.slow_links import over_links
-from mpipipe.runtime.source import SLOTS, Source
+from mpipipe.runtime.source import Source
 from mpipipe.runtime.stage import Stage
 from mpipipe.runtime.workqueue import WorkQueue
 from mpipipe.runtime.world import World
-from mpipipe.schedule import lane_of
+from mpipipe.schedule import lane_of, sample_slots
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,6 @@ def _check_ready(verdicts: list[dict[str, Any]], plan: Plan) -> bool:
 
 def _make_source(crew: Crew) -> Source:
     model, plan = crew.model, crew.plan
-    slots = min(plan.micros, plan.stages[0].in_flight, SLOTS) + 1
+    slots = sample_slots(plan.micros, plan.stages[0].in_flight)
     target = model.loss.target_shape(model.shapes[-1])
     return Source(slots, plan.batch, plan.micro_batch, model.shapes[0], target, model.loss.labels)

@@ -19,7 +19,7 @@ from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.weights import hand_out
 from mpipipe.runtime.world import World
-from mpipipe.start import Request, model_of, settings_of
+from mpipipe.start import Request, bytes_besides_stages, model_of, settings_of
 from mpipipe.survey import survey, versions_notices, wishes
 
 
@@ -93,6 +93,7 @@ def _plan(
     for notice in notices:
         warn(notice, request.quiet)
     costs = forward_only(layer_costs(loaded.model, job.train))
-    plan = make_plan(generating(loaded.model, costs) if generates else costs, cluster, job)
+    reserved = bytes_besides_stages(loaded.model, job.train, len(cluster.hosts))
+    plan = make_plan(generating(loaded.model, costs) if generates else costs, cluster, job, reserved)
     show(plan_table(plan), request.quiet)
     return Brief(job, loaded.model.shapes[0], plan)

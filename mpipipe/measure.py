@@ -11,7 +11,7 @@ from mpipipe.calibration import Subject, sizes
 from mpipipe.job import Job
 from mpipipe.layers import build_model, signature
 from mpipipe.records import from_plain, to_plain
-from mpipipe.resources import LayerTimes, Link, Pretence, memory, scaled, times_of
+from mpipipe.resources import LayerTimes, Link, Pretence, is_crowded, memory, scaled, times_of
 from mpipipe.runtime.links import Line, measure_link, tournament
 from mpipipe.runtime.slow_links import over_links
 from mpipipe.runtime.timing import Timing, time_layers
@@ -21,7 +21,7 @@ from mpipipe.runtime.world import World
 @dataclass(frozen=True)
 class Errand:
     """What rank 0 tells every rank: a job and its input, sizes of micro-batches and what is swept for each, and by rank
-    the host, its threads and, by size, the layers to time."""
+    the host, its threads, whether they outnumber the host's cores and, by size, the layers to time."""
 
     job: Job
     input_shape: tuple[int, ...]
@@ -29,6 +29,7 @@ class Errand:
     swept_bytes: tuple[int, ...]
     hosts: tuple[str, ...]
     threads: tuple[int, ...]
+    crowded: tuple[bool, ...]
     wanted: tuple[tuple[tuple[str, ...], ...], ...]
 
 
@@ -65,6 +66,7 @@ def _errand(subject: Subject) -> Errand:
         tuple(subject.at(size).swept_bytes for size in every),
         tuple(host.name for host in hosts),
         tuple(host.threads for host in hosts),
+        tuple(is_crowded(subject.cluster, host) for host in hosts),
         tuple(
             tuple(tuple(kind for kind in kinds if times_of(host, kind, size) is None) for size in every)
             for host in hosts
@@ -79,7 +81,9 @@ def _time(errand: Errand, rank: int) -> tuple[LayerTimes, ...]:
     for size, swept, wanted in zip(errand.sizes, errand.swept_bytes, errand.wanted[rank], strict=True):
         if wanted:
             train = replace(errand.job.train, micro_batch=size)
-            found += time_layers(model, wanted, Timing(train, errand.threads[rank], room_bytes, swept))
+            found += time_layers(
+                model, wanted, Timing(train, errand.threads[rank], room_bytes, swept, errand.crowded[rank])
+            )
     return tuple(found)
 
 
@@ -119,4 +123,5 @@ def _mean(times: Sequence[LayerTimes]) -> LayerTimes:
         forward_s=fmean(one.forward_s for one in times),
         input_s=fmean(one.input_s for one in times),
         weight_s=fmean(one.weight_s for one in times),
+        update_s=fmean(one.update_s for one in times),
     )

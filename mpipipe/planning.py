@@ -1,14 +1,16 @@
 """Planning a job for measured hosts: the plan and, where the job leaves it open, the size of micro-batches."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mpipipe.calibration import Subject, sizes
 from mpipipe.errors import JobError, PlanError
 from mpipipe.fit import check_micro_batches
 from mpipipe.job import Job
-from mpipipe.layers import layer_costs
+from mpipipe.layers import LayerCost, layer_costs
 from mpipipe.plan import Alternative, Plan, compare, make_plan
-from mpipipe.start import conductor_bytes
+from mpipipe.resources import Cluster
+from mpipipe.start import bytes_besides_stages
 
 
 def plan_job(subject: Subject) -> tuple[Job, Plan]:
@@ -35,10 +37,16 @@ def plan_job(subject: Subject) -> tuple[Job, Plan]:
 
 def compare_job(subject: Subject) -> tuple[Alternative, ...]:
     """What other rules would do; the size of micro-batches is given."""
-    model, job = subject.model, subject.job
-    return compare(layer_costs(model, job.train), subject.cluster, job, conductor_bytes(model, job.train))
+    return compare(*_asked(subject))
 
 
 def _make(subject: Subject) -> Plan:
-    model, job = subject.model, subject.job
-    return make_plan(layer_costs(model, job.train), subject.cluster, job, conductor_bytes(model, job.train))
+    return make_plan(*_asked(subject))
+
+
+def _asked(subject: Subject) -> tuple[Sequence[LayerCost], Cluster, Job, Mapping[int, int], float]:
+    """What plans are made from."""
+    model, job, train = subject.model, subject.job, subject.job.train
+    load_s = subject.sample_s * train.micro_batch
+    reserved = bytes_besides_stages(model, train, len(subject.cluster.hosts))
+    return layer_costs(model, train), subject.cluster, job, reserved, load_s

@@ -32,11 +32,12 @@ def asked_job(request: Request) -> Job:
     return read_job(request.job or "digits", settings_of(request))
 
 
-def with_model(job: Job) -> tuple[Job, Model]:
-    """The job as its data let it be, and its model. Raises JobError, DataError, ShapeError."""
+def with_model(job: Job) -> tuple[Job, Model, float]:
+    """The job as its data let it be, its model, and seconds to load a sample. Raises JobError, DataError,
+    ShapeError."""
     samples = open_samples(job)
     job = fit_batch(job, samples)
-    return job, build_model(job.model, samples.data.train.shape)
+    return job, build_model(job.model, samples.data.train.shape), samples.seconds_each()
 
 
 def plan_alone(request: PlanRequest) -> int:

@@ -1,24 +1,29 @@
 """Planning anew while training, on rank 0: hosts that turn out slower, or faster again, than they were planned for.
 
-After each full step the ranks' working seconds are looked at. Once some rank has changed for a while, the plan is made
-again from what was measured; if it gains enough, for long enough to pay for moving the layers, they are moved between
-two steps. What was found and done is said either way.
+After each full step the hosts' working seconds are compared with those that the simulation of the plan predicts, with
+the ranks of a host competing for its cores. Once some host has changed for a while, the plan is made again from what
+was measured; if it gains enough, for long enough to pay for moving the layers, they are moved between two steps. What
+was found and done is said either way, and some steps later what the new plan promised and what a step takes.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from mpipipe.errors import PlanError
 from mpipipe.job import Job
 from mpipipe.layers import LayerCost, layer_costs
 from mpipipe.plan import Plan, make_plan, reprice
-from mpipipe.plan.watch import Watch
+from mpipipe.plan.simulated import simulate_plan
+from mpipipe.plan.watch import WINDOW, Watch
 from mpipipe.report import human_bytes, human_seconds, plural
 from mpipipe.resources import Cluster, slowed
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.move import leaving_bytes
-from mpipipe.start import conductor_bytes
+from mpipipe.schedule import Kind
+from mpipipe.start import bytes_besides_stages
 
 GAIN = 1.1
 """How many times faster a new plan must be to be worth moving for."""
@@ -41,33 +46,62 @@ class Grounds:
         return replace(self.cluster, hosts=hosts)
 
 
+@dataclass(frozen=True)
+class Promise:
+    """Seconds of a step by a new plan, and those measured before it."""
+
+    step_s: float
+    before_s: float
+
+    def outcome(self, measured_s: float) -> str:
+        """What came of it."""
+        return (
+            f"the new plan takes {human_seconds(measured_s)} a step; it promised {human_seconds(self.step_s)}, and the "
+            f"old one took {human_seconds(self.before_s)}"
+        )
+
+
 class Replanner:
     """Watches the steps of one run. `before_moving` is called before a plan is replaced."""
 
     def __init__(self, conductor: Conductor, cluster: Cluster, before_moving: Callable[[], None]) -> None:
         self.conductor, self.before_moving = conductor, before_moving
         job, model = conductor.crew.job, conductor.crew.model
-        self.grounds = Grounds(layer_costs(model, job.train), cluster, job, conductor_bytes(model, job.train))
+        reserved = bytes_besides_stages(model, job.train, len(cluster.hosts))
+        self.grounds = Grounds(layer_costs(model, job.train), cluster, job, reserved)
         self.slower: dict[int, float] = {}
         self.watch = Watch(planned_seconds(conductor.plan))
         self.planning_s = 0.0
+        self.planned_bytes = bytes_while_moving(conductor.plan, {})
+        """The most that each rank was planned to take until now."""
+        self.before_s: deque[float] = deque(maxlen=WINDOW)
+        """Seconds of the latest full steps."""
+        self.promise: Promise | None = None
 
     @property
     def is_of_use(self) -> bool:
-        """Whether another plan could be chosen at all."""
-        plan = self.conductor.plan
-        return self.grounds.job.run.replan and not self.grounds.job.plan.cuts and plan.ranks > 1
+        """Whether another plan could be chosen at all. Where all ranks are on one host, they are slower all alike."""
+        hosts = {host.name for host in self.grounds.cluster.hosts}
+        return self.grounds.job.run.replan and not self.grounds.job.plan.cuts and len(hosts) > 1
 
     def after(self, compute_s: Mapping[int, float], step_s: float, steps_left: int) -> list[str]:
         """After a full step: what there is to tell, if anything was decided."""
         if not self.is_of_use:
             return []
-        self.watch.add(compute_s)
+        self.before_s.append(step_s)
+        if self.promise is not None and len(self.before_s) == WINDOW:
+            promise, self.promise = self.promise, None
+            return [promise.outcome(median(self.before_s))]
+        self.watch.add(self._by_host(compute_s))
         changed = self.watch.changed()
         if not changed or steps_left * step_s < 2 * (MOVING_S + self.planning_s):
             return []
-        measured = {rank: self.slower.get(rank, 1.0) * times for rank, times in self.watch.measured().items()}
-        told = [f"{_ranks(changed)} now: {self._how(changed)}"]
+        times = self.watch.measured()
+        measured = {
+            host.rank: self.slower.get(host.rank, 1.0) * times.get(host.name, 1.0)
+            for host in self.grounds.cluster.hosts
+        }
+        told = [self._how(host) for host in changed]
         began = time.perf_counter()
         new, old_s = self._plan_for(measured)
         self.planning_s = time.perf_counter() - began
@@ -84,18 +118,25 @@ class Replanner:
         if gain < GAIN or (old_s - new.step_s) * steps_left < cost_s:
             self.watch.leave()
             return [*told, f"no new plan: the best one takes {human_seconds(new.step_s)} a step, {gain - 1:.0%} faster"]
-        return [*told, *self._move(new, old_s, (cost_s, sum(leaving.values())), measured)]
+        return [*told, *self._move(new, old_s, cost_s, leaving, measured)]
 
-    def _how(self, changed: Sequence[int]) -> str:
-        times = self.watch.measured()
-        each = [times[rank] / self.watch.known.get(rank, 1.0) for rank in changed]
-        return ", ".join(f"{one:.2f} times as long a step as before" for one in each)
+    def _by_host(self, compute_s: Mapping[int, float]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for rank, seconds in compute_s.items():
+            name = self.grounds.cluster.hosts[rank].name
+            found[name] = found.get(name, 0.0) + seconds
+        return found
+
+    def _how(self, host: str) -> str:
+        ranks = [one.rank for one in self.grounds.cluster.hosts if one.name == host]
+        times = self.watch.measured()[host] / self.watch.known.get(host, 1.0)
+        return f"{host} ({_ranks(ranks)}) takes {times:.2f} times as long for its layers as was planned or seen before"
 
     def _plan_for(self, slower: Mapping[int, float]) -> tuple[Plan | None, float]:
         """The best plan for ranks so much slower, and a step of the one at hand."""
         grounds, cluster = self.grounds, self.grounds.with_speeds(slower)
         try:
-            new = make_plan(grounds.costs, cluster, grounds.job, grounds.reserved)
+            new = make_plan(grounds.costs, cluster, grounds.job, grounds.reserved, self.conductor.plan.load_s)
         except PlanError:
             return None, 0.0
         return new, reprice(self.conductor.plan, grounds.costs, cluster, grounds.job, grounds.reserved)
@@ -104,40 +145,48 @@ class Replanner:
         bandwidth = min((link.bandwidth for link in self.grounds.cluster.links), default=117e6)
         return MOVING_S + sum(leaving.values()) / bandwidth
 
-    def _move(self, new: Plan, old_s: float, cost: tuple[float, int], slower: Mapping[int, float]) -> list[str]:
-        old, (cost_s, size) = self.conductor.plan, cost
+    def _move(
+        self, new: Plan, old_s: float, cost_s: float, leaving: Mapping[int, int], slower: Mapping[int, float]
+    ) -> list[str]:
+        old, size = self.conductor.plan, sum(leaving.values())
         moving = [i for i in range(len(old.layers)) if old.rank_of(i) != new.rank_of(i)]
         self.before_moving()
+        for rank, needed in bytes_while_moving(new, leaving).items():
+            self.planned_bytes[rank] = max(self.planned_bytes.get(rank, 0), needed)
         began = time.perf_counter()
         self.conductor.move(new)
         taken = time.perf_counter() - began
         self.slower = dict(slower)
-        ranks = dict.fromkeys(new.lanes, 1.0)
-        self.watch = Watch(planned_seconds(new), ranks)
+        planned = planned_seconds(new)
+        self.watch = Watch(planned, dict.fromkeys(planned, 1.0))
+        self.promise = Promise(new.step_s, median(self.before_s))
+        self.before_s.clear()
         return [
             f"a new plan: {human_seconds(new.step_s)} a step in place of {human_seconds(old_s)}, "
-            f"{old_s / new.step_s - 1:.0%} faster, {new.schedule}; moving was reckoned at {human_seconds(cost_s)}",
+            f"{old_s / new.step_s - 1:.0%} faster, {new.schedule}; moving should take {human_seconds(cost_s)}",
             f"moved {plural(len(moving), 'layer')} ({human_bytes(size)}) in {human_seconds(taken)}",
         ]
 
 
-def planned_seconds(plan: Plan) -> dict[int, float]:
-    """Worker seconds of F, I and W in a full step, by rank."""
-    found: dict[int, float] = {}
-    for stage in plan.stages:
-        each = stage.forward_s * (1 + stage.recompute) + stage.input_s + stage.weight_s
-        found[stage.rank] = found.get(stage.rank, 0.0) + plan.micros * each
+def planned_seconds(plan: Plan) -> dict[str, float]:
+    """Worker seconds of F, I and W in a full step, by host, while its ranks compete for its cores."""
+    found: dict[str, float] = {}
+    for span in simulate_plan(plan).spans:
+        if span.action.kind in (Kind.F, Kind.I, Kind.W):
+            host = plan.stages[plan.placement[span.lane][0]].host
+            found[host] = found.get(host, 0.0) + span.end_s - span.start_s
     return found
+
+
+def bytes_while_moving(new: Plan, leaving: Mapping[int, int]) -> dict[int, int]:
+    """By rank, its stages of the new plan and, until those have come, what leaves it."""
+    return {rank: sum(new.stages[s].bytes for s in new.stages_of(rank)) + leaving.get(rank, 0) for rank in new.lanes}
 
 
 def crowded_ranks(new: Plan, leaving: Mapping[int, int]) -> list[int]:
     """Ranks that have no room for their stages of the new plan and, until those have come, for what leaves them."""
-    return [
-        rank
-        for rank in new.lanes
-        if sum(new.stages[s].bytes for s in new.stages_of(rank)) + leaving.get(rank, 0)
-        > new.stages[new.stages_of(rank)[0]].available_bytes
-    ]
+    needed = bytes_while_moving(new, leaving)
+    return [rank for rank in new.lanes if needed[rank] > new.stages[new.stages_of(rank)[0]].available_bytes]
 
 
 def _ranks(ranks: Sequence[int]) -> str:

@@ -2,8 +2,11 @@
 
 import json
 import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from mpipipe.checkpoint import (
     Checkpoint,
@@ -25,8 +28,13 @@ from mpipipe.report import RunFolder, existing_folder, latest_folder, make_folde
 from mpipipe.runtime.collect import BUFFERS
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.slots import DTYPE
-from mpipipe.runtime.source import SLOTS, Feed
+from mpipipe.runtime.source import Feed
+from mpipipe.schedule import SLOTS
 
+TIMED_ROWS = 32
+"""Samples that are loaded to see how long it takes: as many as an ordinary micro-batch has."""
+PROCESS_BYTES = 3 << 18
+"""What a rank takes besides its arrays, as measured: stacks of threads, MPI's buffers, Python's objects of a run."""
 PICTURE_BYTES = 40 * 2**20
 """What the library takes that draws the picture of a run, at its end."""
 
@@ -63,6 +71,19 @@ class Samples:
                 part.fill_targets(rows, t)
 
         return fill
+
+    def seconds_each(self) -> float:
+        """Seconds that it takes to load a sample, of some from all over the training part; the first ones do not
+        count."""
+        part = self.data.train
+        rows = np.linspace(0, part.count - 1, min(part.count, TIMED_ROWS)).astype(np.int64)
+        x = np.empty((len(rows), *part.shape), DTYPE)
+        fill, taken = self.feed(part), []
+        for _ in range(3):
+            began = time.perf_counter()
+            fill(rows, x, None)
+            taken.append(time.perf_counter() - began)
+        return min(taken[1:]) / len(rows)
 
 
 @dataclass(frozen=True)
@@ -108,14 +129,19 @@ def with_micro_batch(start: Start, micro_batch: int) -> Start:
     return replace(start, job=replace(start.job, train=train))
 
 
-def conductor_bytes(model: Model, train: TrainSettings) -> dict[int, int]:
-    """By rank, what training takes besides the stages: rank 0 has samples and targets on their way, two pieces of a
-    checkpoint on theirs or, at the end, the library that draws the picture."""
+def bytes_besides_stages(model: Model, train: TrainSettings, ranks: int) -> dict[int, int]:
+    """By rank, what it takes besides its stages: its threads and MPI's own buffers; rank 0 has samples and targets on
+    their way too, and two pieces of a checkpoint or, at the end, the library that draws the picture. Only evaluating,
+    it has the outputs of a batch instead."""
     item, shape = DTYPE.itemsize, model.shapes[-1]
     target_bytes = math.prod(model.loss.target_shape(shape)) * (8 if model.loss.labels else item)
     samples = (SLOTS + 1) * train.micro_batch * math.prod(model.shapes[0]) * item + train.batch * target_bytes
-    largest = max(math.prod(piece.shape) for piece in pieces(model, train.optimizer))
-    return {CONDUCTOR: samples + max(BUFFERS * largest * item, PICTURE_BYTES)}
+    if train.optimizer == "none":
+        more = train.batch * math.prod(shape) * item
+    else:
+        largest = max(math.prod(piece.shape) for piece in pieces(model, train.optimizer))
+        more = max(BUFFERS * largest * item, PICTURE_BYTES)
+    return {rank: PROCESS_BYTES + (samples + more if rank == CONDUCTOR else 0) for rank in range(ranks)}
 
 
 def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:

@@ -122,7 +122,8 @@ def _places(seats: list[Any]) -> list[Any]:
 
 
 def _levelled(cluster: Cluster) -> Cluster:
-    """Ranks of one host are alike: each gets the mean of their rates, and the least of the memory that they saw."""
+    """Ranks of one host are alike: each gets the mean of their rates, the least of the memory that they saw, and the
+    number of cores that they have together."""
     groups: dict[str, list[Host]] = {}
     for host in cluster.hosts:
         groups.setdefault(host.name, []).append(host)
@@ -135,6 +136,7 @@ def _level(host: Host, group: list[Host]) -> Host:
         matrix_flops=sum(one.matrix_flops for one in group) / len(group),
         elements=sum(one.elements for one in group) / len(group),
         available_bytes=min(one.available_bytes for one in group),
+        cores=sum(one.cores for one in group),
     )
 
 

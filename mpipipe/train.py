@@ -137,7 +137,7 @@ class Lead:
         notices = check_micro_batches(model, job.train, count) if job.train.micro_batch else []
         for notice in (*notices, *looks_ahead(model, samples.data)):
             warn(notice, quiet)
-        subject = Subject(cluster, job, model)
+        subject = Subject(cluster, job, model, samples.seconds_each())
         self.subject = subject if self.request.pretend else recall(subject, quiet)
         return True
 
@@ -228,7 +228,7 @@ def _memory(run: Run, steps: Steps) -> tuple[Memory, ...]:
     plan, member = steps.conductor.plan, steps.conductor.member
     taken = dict(zip(plan.lanes, steps.peak_bytes, strict=False))
     taken[CONDUCTOR] = peak_since(member.start_bytes)
-    planned = {rank: sum(plan.stages[stage].bytes for stage in plan.stages_of(rank)) for rank in plan.lanes}
+    planned = steps.replanner.planned_bytes
     return tuple(Memory(rank, planned[rank], taken[rank]) for rank in plan.lanes)
 
 

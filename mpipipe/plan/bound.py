@@ -26,6 +26,7 @@ from mpipipe.plan.cover import least_period
 from mpipipe.plan.kinds import Level, count_states, group_hosts, multisets
 from mpipipe.plan.problem import Problem
 from mpipipe.plan.reach import Tables, tabulate
+from mpipipe.plan.sharing import places_of, shared_cores
 
 ROUNDS, FINE = 200, 1e-4
 """Steps towards the best weights; how near to the least T the chain's bound comes, always from below."""
@@ -35,11 +36,16 @@ MOST_CELLS, MOST_STATES = 500_000, 200_000
 
 def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float:
     """Seconds that no step is shorter than; `chunked` where a rank may hold several stages."""
-    urgent = (problem.forward_s + problem.input_s) / problem.threads[:, None]
-    busy = urgent + problem.weight_s / problem.threads[:, None]
-    found = min(
-        map(max, _work(problem, busy, 1, counts), _work(problem, urgent, 2, counts), _path(problem, chunked, counts))
-    )
+    urgent = pooled(problem, problem.forward_s + problem.input_s)
+    busy = urgent + pooled(problem, problem.weight_s)
+    path = _path(problem, chunked, counts)
+    if len(busy) == problem.hosts:
+        found = min(map(max, _work(problem, busy, 1, counts), _work(problem, urgent, 2, counts), path))
+    else:  # so many ranks are on as many computers, or on fewer
+        fewer = range(1, min(max(counts), len(busy)) + 1)
+        work = min(map(max, _work(problem, busy, 1, fewer), _work(problem, urgent, 2, fewer)))
+        found, busy = max(work, min(path)), (problem.forward_s + problem.input_s) / problem.threads[:, None]
+        busy = busy + problem.weight_s / problem.threads[:, None]
     if min(counts) == problem.hosts:
         found = max(found, problem.micros * float(busy.min(axis=1).max()))
     if chunked:
@@ -56,6 +62,16 @@ def lower_bound(problem: Problem, chunked: bool, counts: Sequence[int]) -> float
     if count_states(sizes) * len(kinds) * problem.layers <= MOST_CELLS:
         found = max(found, _chain(problem, tables, levels, counts, found))
     return found
+
+
+def pooled(problem: Problem, seconds: Array) -> Array:
+    """Of work that takes one thread of a rank `seconds` (H, L): seconds (rows, layers) with all that can be put to it,
+    a row for each rank or, where its ranks share too few cores, for each computer (of what does not sleep)."""
+    alone = seconds / problem.threads[:, None]
+    shared = shared_cores(places_of(problem, range(problem.hosts)))
+    awake = seconds * (1 - problem.sleeping_parts) if shared else seconds
+    ranks = sorted(set(range(problem.hosts)) - {rank for cores in shared for rank in cores.lanes})
+    return np.array([*alone[ranks], *(awake[list(cores.lanes)].min(axis=0) / cores.count for cores in shared)])
 
 
 def fractional(busy: Array) -> float:

@@ -7,14 +7,14 @@ from mpipipe.errors import PlanError
 from mpipipe.job import Job
 from mpipipe.layers import LayerCost
 from mpipipe.plan.allowed import Allowed, allowed
-from mpipipe.plan.bound import fractional, lower_bound
+from mpipipe.plan.bound import fractional, lower_bound, pooled
 from mpipipe.plan.choose import choose, fastest
 from mpipipe.plan.explain import Alternative, alternatives
 from mpipipe.plan.notes import notes_on
 from mpipipe.plan.price import Candidate, Prices, boundary, placement_of, weight_parts
 from mpipipe.plan.priced import price_all
 from mpipipe.plan.problem import StageChoice, Stages
-from mpipipe.plan.reckon import Ground, survey_ground
+from mpipipe.plan.reckon import Ground, look_seconds, survey_ground
 from mpipipe.plan.refuse import refuse
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.resources.cluster import Cluster
@@ -22,13 +22,18 @@ from mpipipe.schedule import SCHEDULES
 
 
 def make_plan(
-    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
+    costs: Sequence[LayerCost],
+    cluster: Cluster,
+    job: Job,
+    reserved: Mapping[int, int] | None = None,
+    load_s: float = 0.0,
 ) -> Plan:
-    """The plan for `job` on `cluster`. `reserved` are bytes that a rank needs besides its stages.
+    """The plan for `job` on `cluster`. `reserved` are bytes that a rank needs besides its stages; rank 0 loads the
+    samples of a micro-batch in `load_s`.
 
     Raises PlanError where nothing fits: which host is short, by how many bytes, and what would help.
     """
-    prices, what = _open(costs, cluster, job, reserved or {})
+    prices, what = _open(costs, cluster, job, reserved or {}, load_s)
     dealt = _deal(prices, what, job) if job.plan.cuts else {}
     chosen = _cheapest(prices, what, dealt) if dealt else choose(prices, what)
     if chosen is None:
@@ -41,25 +46,29 @@ def reprice(
     plan: Plan, costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
 ) -> float:
     """Seconds of a step of a plan that was made before, on a cluster as it is now; infinite where it no longer fits."""
-    prices, _ = _open(costs, cluster, job, reserved or {})
+    prices, _ = _open(costs, cluster, job, reserved or {}, plan.load_s)
     stages = tuple(StageChoice(one.rank, one.first, one.last, one.recompute) for one in plan.stages)
     priced = prices.of(plan.schedule, stages, tuple(one.in_flight for one in plan.stages))
     return priced.step_s if priced else float("inf")
 
 
 def compare(
-    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int] | None = None
+    costs: Sequence[LayerCost],
+    cluster: Cluster,
+    job: Job,
+    reserved: Mapping[int, int] | None = None,
+    load_s: float = 0.0,
 ) -> tuple[Alternative, ...]:
     """What other rules would do on the same hosts."""
-    return tuple(alternatives(*_open(costs, cluster, job, reserved or {})))
+    return tuple(alternatives(*_open(costs, cluster, job, reserved or {}, load_s)))
 
 
 def _open(
-    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int]
+    costs: Sequence[LayerCost], cluster: Cluster, job: Job, reserved: Mapping[int, int], load_s: float
 ) -> tuple[Prices, Allowed]:
     """What everything is priced on, and what the job leaves open."""
     micros = -(-job.train.batch // job.train.micro_batch)
-    ground = survey_ground(costs, cluster, micros, job.train.micro_batch, reserved)
+    ground = survey_ground(costs, cluster, micros, job.train.micro_batch, reserved, load_s)
     prices = Prices(ground, job.plan.recompute if job.train.optimizer != "none" else "never")
     return prices, allowed(job, _counts(job, ground), micros)
 
@@ -105,10 +114,11 @@ def _cheapest(prices: Prices, what: Allowed, dealt: Mapping[str, Stages]) -> Can
 
 def _bounds(prices: Prices, what: Allowed, chosen: Candidate) -> tuple[float, float]:
     """Seconds that no plan of the allowed kinds can go below, and that none with one stage a rank can."""
-    update_s = fractional(prices.ground.update_s / prices.problem.threads[:, None])
-    straight = lower_bound(prices.problem, False, what.counts) + update_s
+    problem = prices.ground.problem
+    update_s = fractional(pooled(problem, prices.ground.update_s))
+    straight = lower_bound(problem, False, what.counts) + update_s
     chunked = any(SCHEDULES[name].chunks > 1 for name in what.schedules)
-    least = lower_bound(prices.problem, True, what.counts) + update_s if chunked else straight
+    least = lower_bound(problem, True, what.counts) + update_s if chunked else straight
     return min(chosen.step_s, least), straight
 
 
@@ -141,6 +151,7 @@ def _to_plan(
         notes=tuple(notes),
         bound_s=bounds_s[0],
         straight_bound_s=bounds_s[1],
+        load_s=ground.problem.load_s,
     )
 
 
@@ -166,4 +177,7 @@ def _stage_plan(chosen: Candidate, index: int, ground: Ground) -> StagePlan:
         latency_s=send.latency_s,
         wire_s=send.wire_s,
         weight_parts=weight_parts(problem, stage),
+        cores=host.cores,
+        sleeping=problem.sleeping(stage),
+        look_s=look_seconds(Cluster(ground.hosts), host),
     )

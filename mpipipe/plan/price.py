@@ -10,8 +10,10 @@ from mpipipe.plan.limits import Limits
 from mpipipe.plan.memory import shared_scratch, stage_bytes, usual_gradients
 from mpipipe.plan.problem import Problem, StageChoice
 from mpipipe.plan.reckon import Ground
+from mpipipe.plan.sharing import places_of, shared_cores, slowdowns, slowed_cost, slowed_problem, task_overheads
 from mpipipe.schedule import (
     SCHEDULES,
+    Hosts,
     Kind,
     Pipeline,
     Placement,
@@ -20,15 +22,15 @@ from mpipipe.schedule import (
     StageCost,
     Transfer,
     Wiring,
+    lane_of,
     lower,
     rooms_of,
+    sample_slots,
     simulate,
     whole_graph,
     wire,
 )
 
-TASK_S = 30e-6
-"""Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
 WIRING, MAKING, FITTING = 3, 5, 20
 """What takes as long as simulating so many nodes: each node of a graph that is made, each task of a schedule that looks
 at costs, and finding whether a stage fits."""
@@ -64,7 +66,9 @@ class Prices:
     """Prices on one ground, each worked out once; schedules that look at numbers of stages only are wired once."""
 
     def __init__(self, ground: Ground, recompute: str = "auto") -> None:
-        self.ground, self.problem, self.recompute = ground, ground.problem, recompute
+        self.ground, self.recompute = ground, recompute
+        self.problem = slowed_problem(ground.problem)
+        """As the search sees it; what is simulated is the ground's own."""
         self.made: dict[object, tuple[Schedule, list[Room]]] = {}
         self.wired: dict[object, Wiring] = {}
         self.priced: dict[object, Candidate | None] = {}
@@ -114,13 +118,17 @@ class Prices:
         return made, tuple(max(room.gradients, usual_gradients(room.in_flight, count)) for room, count in each)
 
     def _pipeline(self, stages: Sequence[StageChoice], placement: Placement, wanted: Limits) -> Pipeline:
-        problem = self.problem
+        problem = self.ground.problem
         transfers = [transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)]
+        slower = slowdowns(places_of(problem, [stages[held[0]].host for held in placement]))
         return Pipeline(
             micros=problem.micros,
             placement=placement,
             limits=wanted,
-            costs=tuple(stage_cost(problem, stage) for stage in stages),
+            costs=tuple(
+                slowed_cost(stage_cost(problem, stage), slower[lane], problem.sleeping(stage))
+                for stage, (lane, _) in zip(stages, lane_of(placement), strict=True)
+            ),
             message_s=tuple(one.latency_s + one.wire_s for one in transfers),
             threads=tuple(int(problem.threads[stages[held[0]].host]) for held in placement),
         )
@@ -133,19 +141,41 @@ class Prices:
         gradients: tuple[int, ...],
         sizes: tuple[int, ...],
     ) -> Candidate:
-        problem, ground = self.problem, self.ground
+        problem = self.ground.problem
         threads = [int(problem.threads[stage.host]) for stage in stages]
         parts = [weight_parts(problem, stage) for stage in stages]
         wiring = self._wiring(made, tuple(map(Room, made.in_flight, gradients, parts)))
-        times = [task_seconds(stage_cost(problem, stage), count) for stage, count in zip(stages, parts, strict=True)]
+        places = places_of(problem, [stages[held[0]].host for held in made.placement])
+        overheads = task_overheads(places)
+        times = [
+            task_seconds(stage_cost(problem, stage), count, overheads[lane])
+            for stage, count, (lane, _) in zip(stages, parts, lane_of(made.placement), strict=True)
+        ]
         transfers = boundary_transfers([transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)])
         workers = [threads[held[0]] for held in made.placement]
-        result = simulate(wiring, times, workers, transfers)
+        hosts = Hosts(
+            shared_cores(places),
+            tuple(problem.sleeping(stage) for stage in stages),
+            next((lane for lane, held in enumerate(made.placement) if stages[held[0]].host == 0), -1),
+            problem.load_s,
+        )
+        result = simulate(wiring, times, workers, transfers, hosts=hosts)
         self.nodes += len(wiring.lane)
         busy, whole = sum(result.busy_s), sum(workers) * result.end_s
         bubble = max(0.0, 1 - busy / whole) if whole else 0.0
-        step_s = result.end_s + _update_seconds(ground, stages)
+        step_s = result.end_s + self.update_seconds(stages)
         return Candidate(made.name, tuple(stages), wanted, made.in_flight, gradients, sizes, step_s, bubble)
+
+    def update_seconds(self, stages: Sequence[StageChoice]) -> float:
+        """Of the slowest computer: all threads of a rank share its norm and update, all ranks its cores."""
+        problem = self.ground.problem
+        spent = np.zeros(problem.hosts)
+        for stage in stages:
+            spent[stage.host] += self.ground.update_s[stage.host, stage.first : stage.last].sum()
+        slowest = float((spent / problem.threads).max())
+        for cores in shared_cores(places_of(problem, range(problem.hosts))):
+            slowest = max(slowest, float(spent[list(cores.lanes)].sum() / cores.count))
+        return slowest
 
     def _wiring(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
         key = (made.placement, rooms, made.in_flight if made.name in COUNTED else made.lanes, made.name)
@@ -157,7 +187,8 @@ class Prices:
         return self.wired[key]
 
     def _wire(self, made: Schedule, rooms: tuple[Room, ...]) -> Wiring:
-        wiring = wire(whole_graph(lower(made, targets=False), rooms, made.micros))
+        slots = sample_slots(made.micros, rooms[0].in_flight)
+        wiring = wire(whole_graph(lower(made, targets=False), rooms, slots))
         self.nodes += WIRING * len(wiring.lane)
         return wiring
 
@@ -174,12 +205,12 @@ def weight_parts(problem: Problem, stage: StageChoice) -> int:
     return min(int(problem.threads[stage.host]), count_parts(problem.tiles[layers], problem.weight_flops[layers]))
 
 
-def task_seconds(cost: StageCost, parts: int) -> dict[Kind, float]:
-    """What each task takes, W being so many of them."""
+def task_seconds(cost: StageCost, parts: int, overhead_s: float) -> dict[Kind, float]:
+    """What each task takes, W being so many of them, with what each costs besides its work."""
     return {
-        Kind.F: TASK_S + cost.forward_s,
-        Kind.I: TASK_S + cost.input_s,
-        Kind.W: TASK_S + cost.weight_s / max(1, parts),
+        Kind.F: overhead_s + cost.forward_s,
+        Kind.I: overhead_s + cost.input_s,
+        Kind.W: overhead_s + cost.weight_s / max(1, parts),
     }
 
 
@@ -198,14 +229,6 @@ def boundary_transfers(boundaries: Sequence[Transfer]) -> dict[tuple[Kind, int],
     """By the send's kind and stage: the same both ways."""
     there = {(Kind.SEND_ACT, s): one for s, one in enumerate(boundaries)}
     return there | {(Kind.SEND_GRAD, s + 1): one for s, one in enumerate(boundaries)}
-
-
-def _update_seconds(ground: Ground, stages: Sequence[StageChoice]) -> float:
-    """Of the slowest host: all threads share it."""
-    spent = np.zeros(len(ground.hosts))
-    for stage in stages:
-        spent[stage.host] += ground.update_s[stage.host, stage.first : stage.last].sum()
-    return float((spent / ground.problem.threads).max())
 
 
 def _fitting(

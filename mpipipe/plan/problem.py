@@ -24,7 +24,12 @@ class StageChoice:
 @dataclass(frozen=True)
 class Problem:
     """Seconds (H, L); `threads` and `room_bytes` (H,); bytes, `tiles` and `weight_flops` of W (L,) as in LayerCost;
-    links from host to host (H, H)."""
+    links from host to host (H, H).
+
+    Hosts with the same number in `machine` (H,) are ranks of one computer, which have so many `cores` (H,) together, 0
+    where each thread has its own; without `cores` that is so everywhere. Of each layer's F, I and W together,
+    `sleep_s` (L,) need no core. Rank 0 is host 0, and loads the samples of a micro-batch in `load_s`.
+    """
 
     micros: int
     forward_s: Array
@@ -43,6 +48,10 @@ class Problem:
     weight_flops: Array
     latency_s: Array
     bandwidth: Array
+    machine: Array | None = None
+    cores: Array | None = None
+    sleep_s: Array | None = None
+    load_s: float = 0.0
 
     @property
     def hosts(self) -> int:
@@ -59,6 +68,21 @@ class Problem:
         forward, back, weight = (table[stage.host] for table in self._seconds_before)
         first, last = stage.first, stage.last
         return forward[last] - forward[first], back[last] - back[first], weight[last] - weight[first]
+
+    @cached_property
+    def sleeping_parts(self) -> Array:
+        """Of the seconds of each layer on each host (H, L), the part that needs no core."""
+        every = self.forward_s + self.input_s + self.weight_s
+        sleep_s = np.zeros(self.layers) if self.sleep_s is None else self.sleep_s
+        found: Array = np.minimum(1.0, sleep_s / np.maximum(every, 1e-12))
+        return found
+
+    def sleeping(self, stage: StageChoice) -> float:
+        """The same of a stage."""
+        if self.sleep_s is None:
+            return 0.0
+        every = sum(self.seconds(stage))
+        return min(1.0, float(self.sleep_s[stage.first : stage.last].sum()) / every) if every else 0.0
 
     def sizes(self, stage: StageChoice) -> tuple[int, int, int, int]:
         """Fixed, saved and held bytes of a stage's layers, and the most scratch that one of them needs."""

@@ -11,11 +11,14 @@ import numpy as np
 
 from mpipipe.layers import Array, LayerCost, Work
 from mpipipe.plan.problem import Problem
-from mpipipe.resources.cluster import Cluster, Host, times_of
+from mpipipe.resources.cluster import Cluster, Host, is_crowded, times_of
 
-NOTICE_S = 0.25e-3
-"""Seconds from when a message has come to another rank until what waits for it begins: a rank that waits for messages
-looks for them every fifth of a millisecond, and leaves its core to others meanwhile."""
+LOOK_S, SHARED_LOOK_S, MOST_LOOK_S = 0.2e-3, 1e-3, 4e-3
+"""A rank that waits for messages looks for them so often at the least, and leaves its core to others meanwhile. Where
+ranks share too few cores a look is at the others' expense: nine ranks that looked every fifth of a millisecond took a
+fifth of two cores. So the interval grows with the wait, up to a millisecond; with a part of a core, to more."""
+NOTICE_S, SHARED_NOTICE_S = 0.25e-3, 0.4e-3
+"""Seconds from when a message has come to another rank until what waits for it begins."""
 UPDATE_PASSES = 12
 """Elements read or written for each weight by an optimizer's update and the gradient's norm."""
 
@@ -34,13 +37,21 @@ class Ground:
 
 
 def survey_ground(
-    costs: Sequence[LayerCost], cluster: Cluster, micros: int, micro_batch: int, reserved: Mapping[int, int]
+    costs: Sequence[LayerCost],
+    cluster: Cluster,
+    micros: int,
+    micro_batch: int,
+    reserved: Mapping[int, int],
+    load_s: float = 0.0,
 ) -> Ground:
-    """The numbers for `micros` micro-batches of `micro_batch`. `reserved` bytes of a rank are no room for stages."""
+    """The numbers for `micros` micro-batches of `micro_batch`. `reserved` bytes of a rank are no room for stages;
+    rank 0 loads the samples of a micro-batch in `load_s`."""
     hosts = cluster.hosts
     seconds, unmeasured = _layer_seconds(costs, hosts, micro_batch)
     links = [[cluster.link(a.name, b.name) for b in hosts] for a in hosts]
-    elements = np.array([[host.elements] for host in hosts])
+    each = np.array([NOTICE_S if look_seconds(cluster, host) == LOOK_S else SHARED_NOTICE_S for host in hosts])
+    notice_s = (each + each[:, None]) / 2
+    names_of_hosts = [host.name for host in hosts]
     problem = Problem(
         micros=micros,
         forward_s=seconds[0],
@@ -57,12 +68,24 @@ def survey_ground(
         loss_bytes=_bytes(cost.loss_bytes for cost in costs),
         tiles=np.array([cost.tiles for cost in costs]),
         weight_flops=np.array([cost.grad_weight.flops for cost in costs]),
-        latency_s=np.array([[link.latency_s for link in row] for row in links]) + NOTICE_S * (1 - np.eye(len(hosts))),
+        latency_s=np.array([[link.latency_s for link in row] for row in links]) + notice_s * (1 - np.eye(len(hosts))),
         bandwidth=np.array([[link.both_bandwidth for link in row] for row in links]),
+        machine=np.array([names_of_hosts.index(host.name) for host in hosts]),
+        cores=np.array([host.cores for host in hosts]),
+        sleep_s=np.array([sum(w.seconds for w in (c.forward, c.grad_input, c.grad_weight)) for c in costs]),
+        load_s=load_s,
     )
     weights = _bytes(cost.weight_bytes for cost in costs)
     names = tuple(cost.name for cost in costs)
-    return Ground(problem, hosts, names, weights, weights / 4 * UPDATE_PASSES / elements, unmeasured)
+    return Ground(problem, hosts, names, weights, seconds[3], unmeasured)
+
+
+def look_seconds(cluster: Cluster, host: Host) -> float:
+    """How often a rank looks for messages at the least."""
+    if not is_crowded(cluster, host):
+        return LOOK_S
+    ranks = sum(other.name == host.name for other in cluster.hosts)
+    return min(MOST_LOOK_S, SHARED_LOOK_S / min(1.0, host.cores / ranks))
 
 
 def seconds(work: Work, host: Host) -> float:
@@ -73,15 +96,18 @@ def seconds(work: Work, host: Host) -> float:
 def _layer_seconds(
     costs: Sequence[LayerCost], hosts: Sequence[Host], micro_batch: int
 ) -> tuple[Array, tuple[str, ...]]:
-    table = np.zeros((3, len(hosts), len(costs)))
+    """F, I, W and the update (4, hosts, layers), and the names of layers that some host has no times for."""
+    table = np.zeros((4, len(hosts), len(costs)))
     unmeasured = []
     for h, host in enumerate(hosts):
         for i, cost in enumerate(costs):
             known = times_of(host, cost.signature, micro_batch)
+            table[3, h, i] = cost.weight_bytes / 4 * UPDATE_PASSES / host.elements
             if known is not None:
-                table[:, h, i] = known.forward_s, known.input_s, known.weight_s
+                table[:3, h, i] = known.forward_s, known.input_s, known.weight_s
+                table[3, h, i] = min(known.update_s, cost.weight_bytes) or table[3, h, i]
                 continue
-            table[:, h, i] = [seconds(work, host) for work in (cost.forward, cost.grad_input, cost.grad_weight)]
+            table[:3, h, i] = [seconds(work, host) for work in (cost.forward, cost.grad_input, cost.grad_weight)]
             if cost.name not in unmeasured:
                 unmeasured.append(cost.name)
     return table, tuple(unmeasured)

@@ -12,6 +12,9 @@ class StagePlan:
     Times are seconds of one worker thread; with `recompute`, I does F once more, which `input_s` does not count.
     A message to the next stage, or one back, holds the wire for `wire_s` and arrives `latency_s` later. `bytes` is the
     peak memory foretold; `available_bytes` what the rank has for all its stages. W is reckoned as `weight_parts` tasks.
+    Seconds are those of a thread with a core of its own, `sleeping` the part of them that needs none; all ranks of the
+    host have `cores` together, 0 where each thread has its own. A rank that waits for messages looks for them every
+    `look_s` at the latest.
     """
 
     rank: int
@@ -30,6 +33,9 @@ class StagePlan:
     latency_s: float = 0.0
     wire_s: float = 0.0
     weight_parts: int = 1
+    cores: float = 0.0
+    sleeping: float = 0.0
+    look_s: float = 0.2e-3
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Plan:
 
     `step_s` is the predicted time of one full batch of `batch` samples in `micros` micro-batches; `bound_s` is proven
     to be no longer than that of any other plan for the same measurements, `straight_bound_s` than that of any with one
-    stage a rank; 0 where nothing is known.
+    stage a rank; 0 where nothing is known. Rank 0 loads the samples of a micro-batch in `load_s`.
     """
 
     layers: tuple[str, ...]
@@ -53,6 +59,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     bound_s: float = 0.0
     straight_bound_s: float = 0.0
+    load_s: float = 0.0
 
     @property
     def micros(self) -> int:

@@ -8,12 +8,13 @@ from mpipipe.resources.cluster import (
     check_cluster,
     check_times,
     check_versions,
+    is_crowded,
     load_cluster,
     save_cluster,
     slowed,
     times_of,
 )
-from mpipipe.resources.facts import Place, host_facts, memory, usable_threads
+from mpipipe.resources.facts import Place, host_facts, memory, usable_cores, usable_threads
 from mpipipe.resources.kernels import VARIABLE as KERNEL_VARIABLE
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
 from mpipipe.resources.measured import LayerTimes, Link, scaled
@@ -36,6 +37,7 @@ __all__ = [
     "choose_kernel",
     "current_kernel",
     "host_facts",
+    "is_crowded",
     "kernel_rates",
     "load_cluster",
     "load_pretence",
@@ -49,6 +51,7 @@ __all__ = [
     "slowed",
     "start_peak",
     "times_of",
+    "usable_cores",
     "usable_threads",
     "use_kernel",
 ]

@@ -15,13 +15,20 @@ ELEMENTS = 1 << 18
 
 @dataclass(frozen=True)
 class Rates:
-    """Sustained rates of one thread: float32 matrix product in flop/s, elementwise passes in elements/s."""
+    """Rates of one thread, by its CPU time: float32 matrix product in flop/s, elementwise passes in elements/s.
+
+    `cpu_share` is the CPU time that the thread got of the time that passed: 1 with a core of its own.
+    """
 
     matrix_flops: float
     elements: float
+    cpu_share: float
 
 
-def measure_rates(seconds: float = 0.2) -> Rates:
+Clock = Callable[[], float]
+
+
+def measure_rates(seconds: float = 0.2, clock: Clock = time.perf_counter, cpu_clock: Clock = time.thread_time) -> Rates:
     """Both rates, each over at least `seconds`, after a warm-up of a quarter of it.
 
     A product is (64, 1024) by (1024, 1024), a micro-batch in a middling layer: 2 * 64 * 1024 * 1024 flop. A pass is one
@@ -42,22 +49,23 @@ def measure_rates(seconds: float = 0.2) -> Rates:
         np.add(result, values, out=result)
         np.maximum(result, 0.25, out=result)
 
-    flops, elements = 2.0 * ROWS * SIDE * SIDE, 3.0 * ELEMENTS
-    return Rates(flops * _calls_per_s(multiply, seconds), elements * _calls_per_s(passes, seconds))
+    began, cpu_began = clock(), cpu_clock()
+    per_s = [_calls_per_cpu_s(work, seconds, clock, cpu_clock) for work in (multiply, passes)]
+    share = (cpu_clock() - cpu_began) / max(clock() - began, 1e-9)
+    return Rates(2.0 * ROWS * SIDE * SIDE * per_s[0], 3.0 * ELEMENTS * per_s[1], min(1.0, max(share, 1e-3)))
 
 
-def _calls_per_s(work: Callable[[], None], seconds: float) -> float:
-    _repeat(work, seconds / 4)
-    return _repeat(work, seconds)
+def _calls_per_cpu_s(work: Callable[[], None], seconds: float, clock: Clock, cpu_clock: Clock) -> float:
+    _repeat(work, seconds / 4, clock, cpu_clock)
+    return _repeat(work, seconds, clock, cpu_clock)
 
 
-def _repeat(work: Callable[[], None], seconds: float) -> float:
-    # All calls over all the time, not the median call: a CPU quota or a busy neighbour stops a thread between many
-    # calls that run at full speed, and a stage pays for the stops too.
-    calls, start = 0, time.perf_counter()
+def _repeat(work: Callable[[], None], seconds: float, clock: Clock, cpu_clock: Clock) -> float:
+    # By CPU time: while a quota or another process has the core, the thread is no slower, it has less of a core.
+    calls, start, cpu_start = 0, clock(), cpu_clock()
     while True:
         work()
         calls += 1
-        elapsed = time.perf_counter() - start
-        if elapsed >= seconds and elapsed > 0:
-            return calls / elapsed
+        cpu_s = cpu_clock() - cpu_start
+        if clock() - start >= seconds and cpu_s > 0:
+            return calls / cpu_s

@@ -22,7 +22,10 @@ class ClusterError(UserError):
 class Host:
     """One rank's share of its host, and the versions it runs.
 
-    `threads` are usable worker threads of this rank (affinity and cgroup limits count; ranks of one host share them);
+    `threads` are usable worker threads of this rank (affinity and cgroup limits count; ranks of one host share them),
+    `cores` the cores that all ranks of the host have for them together: fewer than threads where ranks outnumber the
+    cores, a fraction under a CPU quota, 0 for one each. Seconds and rates are those of a thread that has a core of its
+    own.
     `ram_bytes` is the host's memory, `available_bytes` this rank's share of what is free. Rates are per thread,
     measured while all ranks of the host were measuring: float32 matrix product in flop/s, elementwise in elements/s.
     `layers` are what layers of a job took, where they were measured; the rates answer for all others.
@@ -43,6 +46,7 @@ class Host:
     numpy: str = ""
     mpi: str = ""
     mpipipe: str = ""
+    cores: float = 0.0
     layers: tuple[LayerTimes, ...] = ()
 
 
@@ -65,6 +69,11 @@ class Cluster:
         names = () if one == other else (one, other)
         parts = tuple(link for link in self.links if link.second == OTHERS and link.first in names)
         return slower_of(one, other, parts) if parts else assumed_link(one, other)
+
+
+def is_crowded(cluster: Cluster, host: Host) -> bool:
+    """Whether the worker threads of all ranks of a host outnumber its cores."""
+    return 0 < host.cores < sum(other.threads for other in cluster.hosts if other.name == host.name)
 
 
 def times_of(host: Host, signature: str, micro_batch: int) -> LayerTimes | None:
@@ -96,6 +105,7 @@ def check_cluster(cluster: Cluster, where: str = "cluster") -> Cluster:
             found = f"{host.rank}, which {same[0]} has already" if same else f"{host.rank}"
             raise ClusterError(f"{at}.rank", found, f"{index}: hosts stand in rank order")
         _check_range(host, at, 1, MOST_THREADS, "threads")
+        _check_range(host, at, 0, MOST_THREADS, "cores")
         _check_range(host, at, 1, MOST, "matrix_flops", "elements", "ram_bytes", "available_bytes")
         for number, times in enumerate(host.layers):
             place = f"{at}.layers[{number}] ({times.layer})"
@@ -111,7 +121,7 @@ def check_times(times: LayerTimes, where: str) -> None:
     """Raises ClusterError for times that no layer takes."""
     _check_range(times, where, 1, MOST, "micro_batch")
     _check_range(times, where, SHORTEST_S, LONGEST_S, "forward_s")
-    _check_range(times, where, 0, LONGEST_S, "input_s", "weight_s")
+    _check_range(times, where, 0, LONGEST_S, "input_s", "weight_s", "update_s")
 
 
 def check_versions(cluster: Cluster) -> list[str]:

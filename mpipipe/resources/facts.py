@@ -22,6 +22,8 @@ from mpipipe.resources.cluster import Host
 from mpipipe.resources.kernels import current_kernel
 
 ROOT = Path("/")
+SOMEBODY_ELSE = 0.8
+"""Less than so much of the expected CPU time is no accident of the scheduler: it was 0.9 or more on quiet machines."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def host_facts(rank: int, place: Place, mpi: str, rates: Rates) -> Host:
     """This rank's share of its host. `mpi` names the MPI library; `rates` are those of one thread."""
     ram_bytes, available_bytes = memory()
     blas, kernel = blas_and_kernel()
+    cores = usable_cores()
     return Host(
         rank=rank,
         name=socket.gethostname(),
@@ -45,6 +48,7 @@ def host_facts(rank: int, place: Place, mpi: str, rates: Rates) -> Host:
         ram_bytes=ram_bytes,
         available_bytes=max(1, available_bytes // place.ranks_here),
         threads=share_of_threads(usable_threads(), place.sharing, place.turn),
+        cores=_cores_of_rank(cores, place.sharing, rates.cpu_share),
         matrix_flops=rates.matrix_flops,
         elements=rates.elements,
         cpu=cpu_model(),
@@ -80,11 +84,23 @@ def memory(root: Path = ROOT) -> tuple[int, int]:
     return total, available
 
 
-def usable_threads(root: Path = ROOT) -> int:
-    """Threads that can run at once: CPU affinity, and the cgroup quota rounded down; at least 1."""
+def usable_cores(root: Path = ROOT) -> float:
+    """Cores that this process may use: CPU affinity or the cgroup quota, whichever is less; a fraction where a quota
+    says so."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [_cpu_quota(folder) for folder in _cgroup_folders("cpu", root)]
-    return max(1, math.floor(min([float(cores), *quotas])))
+    return min([float(cores), *(_cpu_quota(folder) for folder in _cgroup_folders("cpu", root))])
+
+
+def usable_threads(root: Path = ROOT) -> int:
+    """Threads that keep these cores busy: a core that is there in part takes a thread, too; at least 1."""
+    return max(1, math.ceil(usable_cores(root)))
+
+
+def _cores_of_rank(cores: float, sharing: int, cpu_share: float) -> float:
+    """A rank's part of the cores that `sharing` ranks may use. While all of them measured, one thread each, a thread
+    got `cpu_share` of a core: where that is clearly less than it should be, somebody else has the rest."""
+    there = cpu_share / min(1.0, cores / sharing)
+    return cores / sharing * (there if there < SOMEBODY_ELSE else 1.0)
 
 
 def share_of_threads(total: int, ranks_here: int, place_here: int) -> int:

@@ -8,10 +8,12 @@ OTHERS = "*"
 
 @dataclass(frozen=True)
 class LayerTimes:
-    """Seconds of one worker thread for a full micro-batch of a layer, while all threads of the host compute.
+    """Seconds of one worker thread with a core of its own, for a full micro-batch, while all threads of the host
+    compute.
 
     `layer` is the layer's signature (layers/model.py); `input_s` is 0 where nobody wants the gradient by its input,
-    `weight_s`, the sum over all pieces of W, is 0 where it has no weights.
+    `weight_s`, the sum over all pieces of W, is 0 where it has no weights. `update_s` is once a batch: the norm of its
+    gradients and the optimizer's update; 0 where it was not measured.
     """
 
     layer: str
@@ -19,6 +21,7 @@ class LayerTimes:
     forward_s: float
     input_s: float
     weight_s: float
+    update_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ def scaled(times: LayerTimes, factor: float) -> LayerTimes:
         forward_s=times.forward_s * factor,
         input_s=times.input_s * factor,
         weight_s=times.weight_s * factor,
+        update_s=times.update_s * factor,
     )
 
 

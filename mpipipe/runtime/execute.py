@@ -22,7 +22,9 @@ from mpipipe.runtime.workqueue import Task, WorkQueue
 from mpipipe.schedule import Action, Graph, Kind, Node
 
 IDLE_WAIT_S = 0.2e-3
-"""The longest sleep between two looks at messages while a worker has nothing to do, and its core is free to look."""
+"""Between two looks at messages a rank with an idle worker sleeps this long at the most, or LATE times what it has
+waited already."""
+LATE = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,21 @@ def make_program(
 
 
 def execute(
-    program: Program, work: WorkQueue, transport: Transport, idle: Callable[[], None], patience: Patience
+    program: Program,
+    work: WorkQueue,
+    transport: Transport,
+    idle: Callable[[], None],
+    patience: Patience,
+    look_s: float = IDLE_WAIT_S,
 ) -> None:
-    """Do the whole program. `idle` is called whenever nothing has happened; what it raises ends the program.
+    """Do the whole program. `idle` is called whenever nothing has happened; what it raises ends the program. Between
+    two looks at messages a rank with an idle worker sleeps no longer than `look_s`.
 
     Whatever is raised, no task runs any more when this returns. Raises TaskError, or what `idle` or MPI raises.
     """
     run = _Run(program, work, transport)
     try:
-        run.loop(idle, patience)
+        run.loop(idle, patience, look_s)
     except BaseException:
         run.stopped = True
         work.drain()
@@ -108,7 +116,7 @@ class _Run:
         self.left = len(program.actions)
         self.began, self.ended = program.times
 
-    def loop(self, idle: Callable[[], None], patience: Patience) -> None:
+    def loop(self, idle: Callable[[], None], patience: Patience, look_s: float) -> None:
         for i, count in enumerate(self.program.needs):
             if not count:
                 self.start(i)
@@ -120,7 +128,7 @@ class _Run:
             idle()
             wait_s = min(patience.next_wait(self.pending), self.transport.soon_s())
             if self.tasks < self.work.threads:
-                wait_s = min(wait_s, IDLE_WAIT_S)
+                wait_s = min(wait_s, max(IDLE_WAIT_S, min(look_s, LATE * patience.waited_s())))
             if self.look(wait_s):
                 patience.renew()
 

@@ -120,7 +120,14 @@ class Member:
         for stage in self.stages:
             stage.begin(Now(order.samples, order.step if order.what == What.TRAIN else None))
         try:
-            execute(self.programs.of(order), self.work, self.transport, self.idle, self.patience(self._where()))
+            execute(
+                self.programs.of(order),
+                self.work,
+                self.transport,
+                self.idle,
+                self.patience(self._where()),
+                max((mine.look_s for mine in self.crew.stage_plans), default=LONG_WAIT_S),
+            )
         except TaskError as error:
             if isinstance(error.__cause__, NonFiniteLossError):
                 return error.__cause__.micro

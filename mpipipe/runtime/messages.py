@@ -132,6 +132,10 @@ class Patience:
         """Something happened."""
         self.wait_s, self.since = SHORT_WAIT_S, time.monotonic()
 
+    def waited_s(self) -> float:
+        """Seconds since something happened."""
+        return time.monotonic() - self.since
+
     def next_wait(self, pending: Callable[[], str]) -> float:
         """Seconds to sleep now. Raises StallError, saying what is `pending`, once nothing happened for too long."""
         if self.wait_s >= self.longest_s and time.monotonic() - self.since > self.stall_s:

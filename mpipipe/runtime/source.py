@@ -10,10 +10,6 @@ Feed = Callable[[Array, Array, Array | None], None]
 """Fills features, and targets where wanted, of the given row numbers, scaled and ready for the first layer."""
 
 
-SLOTS = 4
-"""Micro-batches whose features may be on their way, besides the one being loaded, where the pipeline takes so many."""
-
-
 class Source:
     """Buffers for `slots` micro-batches of features on their way, and for the targets of a whole batch."""
 

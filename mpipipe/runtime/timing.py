@@ -1,12 +1,15 @@
 """How long each kind of layer takes on this host: the real layers, by the stage and the work queue that training uses.
 
+Where a host has a core for each thread, the clock tells; elsewhere CPU time, which neither the other ranks of the host
+nor a CPU quota lengthen: what they take is for the plan to say. Layers that sleep are timed by the clock.
+
 Knows no ranks; the caller lets all ranks of a host measure at the same moment, as they will compute.
 """
 
 import copy
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from mpipipe.job import TrainSettings
-from mpipipe.layers import Array, LayerCost, Model, Scratch, layer_costs, make_tree, signature
+from mpipipe.layers import Array, LayerCost, Model, Scratch, Update, layer_costs, make_tree, signature
 from mpipipe.resources import LayerTimes
 from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.share import Now, Share
@@ -30,12 +33,14 @@ MOST_SWEPT_BYTES = 1 << 25
 @dataclass(frozen=True)
 class Timing:
     """What to time layers with: a job's settings, worker threads, the bytes that there is room for, and those that are
-    read between two turns of a layer, so that it is not found in the caches as it would not be in a stage."""
+    read between two turns of a layer, so that it is not found in the caches as it would not be in a stage. `crowded`
+    where the threads of the host outnumber its cores."""
 
     train: TrainSettings
     threads: int
     room_bytes: int
     swept_bytes: int
+    crowded: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,23 +80,30 @@ def _time_layer(model: Model, i: int, cost: LayerCost, timing: Timing, bench: _B
     threads, train = timing.threads, timing.train
     micro_bytes = 2 * cost.input_bytes + cost.saved_bytes + cost.held_bytes + cost.scratch_bytes
     spare_bytes = (
-        timing.room_bytes - timing.swept_bytes - 2 * cost.weight_bytes - cost.gradient_bytes - threads * micro_bytes
+        timing.room_bytes
+        - timing.swept_bytes
+        - (2 * cost.weight_bytes + cost.gradient_bytes + cost.state_bytes)
+        - threads * micro_bytes
     )
     if spare_bytes < 0:
         return None
     try:
         stage = Stage(
             Share(
-                model, i, i + 1, threads, threads, train.micro_batch, train.tile_rows, "sgd", train.seed,
+                model, i, i + 1, threads, threads, train.micro_batch, train.tile_rows, train.optimizer, train.seed,
                 recompute=False, threads=threads,
             )
         )  # fmt: skip
         _fill(stage, i)
         micros = range(1, threads + 1)  # micro-batch 0 would write the gradients where all others add to them
-        forward = _seconds(bench, [[partial(_forward, stage, micro)] for micro in micros])
-        back = _seconds(bench, [[partial(stage.grad_input, micro)] for micro in micros])
+        works = [cost.forward, cost.grad_input, cost.grad_weight]
+        by_cpu = timing.crowded and not any(work.seconds for work in works)
+        spent = _cpu_seconds if by_cpu else _clock_seconds
+        forward = _seconds(bench, [[partial(_forward, stage, micro)] for micro in micros], spent)
+        back = _seconds(bench, [[partial(stage.grad_input, micro)] for micro in micros], spent)
         most = 1 + spare_bytes // max(1, cost.gradient_bytes)
-        weight = _seconds(bench, _weight_tasks(stage, micros, most))
+        weight = _seconds(bench, _weight_tasks(stage, micros, most), spent)
+        update = _seconds(bench, [_update_tasks(stage, train)], spent)
     except MemoryError:
         return None
     except TaskError as error:
@@ -99,7 +111,7 @@ def _time_layer(model: Model, i: int, cost: LayerCost, timing: Timing, bench: _B
             return None
         raise ActionError(f"timing {signature(model, i)}") from error.__cause__
     wanted = stage.is_last or model.wants_input_gradient(i)
-    return LayerTimes(signature(model, i), train.micro_batch, forward, back if wanted else 0.0, weight)
+    return LayerTimes(signature(model, i), train.micro_batch, forward, back if wanted else 0.0, weight, update)
 
 
 def _fill(stage: Stage, i: int) -> None:
@@ -143,12 +155,26 @@ def _weight_tasks(stage: Stage, micros: Sequence[int], most: int) -> list[list[T
     ]
 
 
-def _seconds(bench: _Bench, by_micro: list[list[Task]]) -> float:
+def _update_tasks(stage: Stage, train: TrainSettings) -> list[Task]:
+    """What a stage does once a batch: the norm of its gradients, and an update that changes nothing."""
+    update = Update(train, step=1, rate=0.0, scale=1.0)
+    tasks = [*stage.norm_tasks(np.zeros(len(stage.layers))), *stage.update_tasks(update)]
+    return [task for _, task in tasks] if stage.parts else []
+
+
+def _cpu_seconds(work: WorkQueue) -> float:
+    return work.cpu_s
+
+
+def _clock_seconds(work: WorkQueue) -> float:
+    return work.busy_s
+
+
+def _seconds(bench: _Bench, by_micro: list[list[Task]], spent: Callable[[WorkQueue], float]) -> float:
     """Seconds of one thread for one micro-batch, where all these tasks are done at once, again and again.
 
-    The median of blocks of some milliseconds each. Within a block the mean counts, not the best: what other ranks of
-    the host take from these threads, a stage pays for too. Of blocks the median, for a longer stop by something else
-    is not to be paid for at every step.
+    The median of blocks of some milliseconds each. Within a block the mean counts, not the best: a stage pays for every
+    turn. Of blocks the median, for a longer stop by something else is not to be paid for at every step.
     """
     tasks = list(enumerate(task for each in by_micro for task in each))
     if not tasks:
@@ -160,9 +186,9 @@ def _seconds(bench: _Bench, by_micro: list[list[Task]]) -> float:
         busy_s, rounds, began = 0.0, 0, time.perf_counter()
         while not rounds or time.perf_counter() - began < BLOCK_S:
             work.run_all([(None, bench.sweep)] * work.threads)
-            before_s = work.busy_s
+            before_s = spent(work)
             work.run_all(tasks)
-            busy_s, rounds = busy_s + work.busy_s - before_s, rounds + 1
+            busy_s, rounds = busy_s + spent(work) - before_s, rounds + 1
         return busy_s / (rounds * len(by_micro))
 
     began, blocks = time.perf_counter(), [block()]

@@ -31,21 +31,22 @@ class TaskError(Exception):
 
 
 class Done(NamedTuple):
-    """A task that has ended: its key, and when it began and ended by time.perf_counter."""
+    """A task that has ended: its key, when it began and ended by time.perf_counter, and the CPU time it took."""
 
     key: Any
     began_s: float
     ended_s: float
+    cpu_s: float
 
 
 class WorkQueue:
-    """`threads` workers behind one queue. `busy_s` adds up the seconds that tasks took.
+    """`threads` workers behind one queue. `busy_s` adds up the seconds that tasks took, `cpu_s` their CPU time.
 
     A `pace` below 1 pretends a slower host: a worker sleeps after each task until it took 1 / `pace` as long.
     """
 
     def __init__(self, threads: int) -> None:
-        self.threads, self.busy_s, self.pace = threads, 0.0, 1.0
+        self.threads, self.busy_s, self.cpu_s, self.pace = threads, 0.0, 0.0, 1.0
         self._todo: list[tuple[float, int, Any, Task, Callable[[], None] | None]] = []
         self._count = itertools.count()
         self._lock = threading.Lock()
@@ -79,6 +80,7 @@ class WorkQueue:
             return None
         done, error = self._done.popleft()
         self.busy_s += done.ended_s - done.began_s
+        self.cpu_s += done.cpu_s
         if error is not None:
             raise TaskError(done.key) from error
         return done
@@ -129,19 +131,20 @@ class WorkQueue:
                     continue  # what the ticket was for has been dropped
                 _, _, key, task, then = heapq.heappop(self._todo)
             error: BaseException | None = None
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.thread_time()
             try:
                 with np.errstate(all="ignore"):  # what is not finite is an error of the run, not a warning of numpy
                     task(scratch)
             except BaseException as raised:
                 error = raised
             scratch.release(0)
+            cpu_s = time.thread_time() - cpu_began
             if self.pace < 1:
                 owed_s = _sleep(owed_s + (1 / self.pace - 1) * (time.perf_counter() - began))
             ended = time.perf_counter()
             if then is not None and error is None:
                 then()
-            self._done.append((Done(key, began, ended), error))
+            self._done.append((Done(key, began, ended, cpu_s), error))
             with suppress(RuntimeError):  # it has been rung already
                 self._bell.release()
 

@@ -20,13 +20,25 @@ from mpipipe.schedule.chrome import TraceSpan, simulated_spans, trace_json
 from mpipipe.schedule.draw import draw_svg, draw_text
 from mpipipe.schedule.forward import forward
 from mpipipe.schedule.gpipe import gpipe
-from mpipipe.schedule.graph import Graph, Node, Room, WholeGraph, sink_graph, source_graph, stage_graph, whole_graph
+from mpipipe.schedule.graph import (
+    SLOTS,
+    Graph,
+    Node,
+    Room,
+    WholeGraph,
+    sample_slots,
+    sink_graph,
+    source_graph,
+    stage_graph,
+    whole_graph,
+)
 from mpipipe.schedule.interleaved import interleaved
 from mpipipe.schedule.listed import listed
 from mpipipe.schedule.lower import Lowered, lower
 from mpipipe.schedule.one_f_one_b import one_f_one_b
 from mpipipe.schedule.peaks import peaks, stage_peaks
 from mpipipe.schedule.recipes import SCHEDULES, Recipe
+from mpipipe.schedule.sharing import Cores, Hosts
 from mpipipe.schedule.simulate import Simulation, Span, Transfer, Wiring, simulate, wire
 from mpipipe.schedule.table import schedule_csv
 from mpipipe.schedule.units import Units, simulate_units
@@ -36,7 +48,9 @@ from mpipipe.schedule.zb_v import zb_v, zigzag
 __all__ = [
     "Action",
     "COMPUTE",
+    "Cores",
     "Graph",
+    "Hosts",
     "Kind",
     "Lane",
     "Lowered",
@@ -46,6 +60,7 @@ __all__ = [
     "Recipe",
     "Room",
     "SCHEDULES",
+    "SLOTS",
     "Schedule",
     "Simulation",
     "Span",
@@ -68,6 +83,7 @@ __all__ = [
     "parse_lane",
     "peaks",
     "rooms_of",
+    "sample_slots",
     "round_robin",
     "schedule_csv",
     "simulate",

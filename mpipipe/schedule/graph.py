@@ -14,6 +14,9 @@ from typing import NamedTuple
 from mpipipe.schedule.actions import COMPUTE, Action, Kind, Lane, Placement
 from mpipipe.schedule.lower import Lowered
 
+SLOTS = 4
+"""Micro-batches whose samples may be on their way to the first stage, where it takes so many."""
+
 
 class Node(NamedTuple):
     """One task or one message. `part` counts the tasks of a W; `needs` are the nodes of this lane to wait for."""
@@ -93,6 +96,11 @@ def _needs(action: Action, room: Room, trains: bool) -> list[tuple[Kind, int]]:
             return [(Kind.I, micro)]
         case _:
             return []
+
+
+def sample_slots(micros: int, in_flight: int) -> int:
+    """Buffers for samples: of those on their way to the first stage, and the one being loaded."""
+    return min(micros, in_flight, SLOTS) + 1
 
 
 def source_graph(lane: Lane, slots: int) -> Graph:

@@ -4,6 +4,9 @@ Each lane has worker threads that take the ready task which stands first in the 
 its receiver's node to be ready (a rendezvous). It then waits until the wire is free, from one lane to another in one
 direction, holds it for as long as its bytes take, and arrives a latency later. With no time at all the simulation
 still tells whether the schedule ends.
+
+Lanes of one host may have fewer cores than workers. While n tasks want c cores, each gets min(1, c / n) of one, and all
+of them go on at that pace: the processor sharing that a fair scheduler comes near to (mpipipe/schedule/sharing.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +16,7 @@ from heapq import heappop, heappush
 
 from mpipipe.schedule.actions import COMPUTE, Action, Kind, Placement, lane_of
 from mpipipe.schedule.graph import WholeGraph
+from mpipipe.schedule.sharing import Hosts, SharedCores
 
 SENDS = {
     Kind.SEND_DATA: Kind.RECV_ACT,
@@ -142,13 +146,15 @@ def simulate(
     threads: Sequence[int],
     transfers: Mapping[tuple[Kind, int], Transfer] | None = None,
     strict: bool = False,
+    hosts: Hosts | None = None,
 ) -> Simulation:
     """Run all lanes. `times[stage]` gives seconds for each task of a kind, `threads` the workers of each rank's lane.
 
     `transfers[kind of the send, stage]` is what a message takes; what is not there takes nothing. `strict` makes every
     lane keep its order, which is how schedules are checked: whatever then ends, ends under the runtime's freer rules.
+    Without `hosts` every worker has a core of its own, and samples are there at once.
     """
-    return _Simulator(wiring, times, threads, transfers or {}, strict).run()
+    return _Simulator(wiring, times, threads, transfers or {}, strict, hosts or Hosts()).run()
 
 
 class _Simulator:
@@ -159,6 +165,7 @@ class _Simulator:
         threads: Sequence[int],
         transfers: Mapping[tuple[Kind, int], Transfer],
         strict: bool,
+        hosts: Hosts,
     ) -> None:
         self.wiring, count, lanes = wiring, len(wiring.lane), len(wiring.base) - 1
         seconds = [times[stage].get(kind, 0.0) if stage >= 0 else 0.0 for kind, stage in wiring.groups]
@@ -175,6 +182,19 @@ class _Simulator:
         self.posted = [False] * count
         self.wires: dict[tuple[int, int], float] = {}
         self.events: list[tuple[float, int]] = []
+        self.sleeps = [hosts.sleeping[stage] if stage >= 0 and hosts.sleeping else 0.0 for _, stage in wiring.groups]
+        self.hosts = [SharedCores(one.count) for one in hosts.cores]
+        self.host_of = [-1] * lanes
+        for number, one in enumerate(hosts.cores):
+            for lane in one.lanes:
+                self.host_of[lane] = number
+        self.pool = list(range(lanes))
+        """The lane whose workers do a lane's tasks."""
+        if hosts.feeder >= 0:
+            source = lanes - 2
+            self.pool[source], self.host_of[source] = hosts.feeder, self.host_of[hosts.feeder]
+            for i in range(wiring.base[source], wiring.base[source + 1]):
+                self.costs[i] = hosts.load_s * wiring.task[i]
         self.busy = [0.0] * lanes
         self.began, self.ended = [-1.0] * count, [-1.0] * count
 
@@ -182,20 +202,28 @@ class _Simulator:
         wiring, events, missing, free, ready, busy = (
             self.wiring, self.events, self.missing, self.free, self.ready, self.busy,
         )  # fmt: skip
-        lanes, tasks, users = wiring.lane, wiring.task, wiring.users
+        lanes, tasks, users = [self.pool[lane] for lane in wiring.lane], wiring.task, wiring.users
         for lane in range(len(ready)):
             for i in range(wiring.base[lane], wiring.base[lane + 1]):
                 if not missing[i]:
                     self._make_ready(i, 0.0)
+        for lane in range(len(ready)):
             self._start_tasks(lane, 0.0)
-        end = 0.0
+        end, count = 0.0, len(lanes)
         while events:
             end, i = heappop(events)
+            if i >= count:
+                self._begin_shared(self.host_of[lanes[i - count]], end, i - count)
+                continue
+            if i < 0:
+                i = self._end_shared(-1 - i, end)
+                if i < 0:
+                    continue
             self.ended[i] = end
             lane = lanes[i]
             if tasks[i]:
                 free[lane] += 1
-                busy[lane] += self.costs[i]
+                busy[lane] += end - self.began[i]
             for user in users[i]:
                 missing[user] -= 1
                 if not missing[user]:
@@ -206,7 +234,9 @@ class _Simulator:
 
     def _make_ready(self, i: int, now: float) -> None:
         if self.wiring.task[i]:
-            heappush(self.ready[self.wiring.lane[i]], i)
+            lane = self.wiring.lane[i]
+            # Samples come first with the workers that load them: a number below 0 stands before all others.
+            heappush(self.ready[self.pool[lane]], i if self.pool[lane] == lane else i - len(self.costs))
             return
         self.posted[i] = True
         other = self.wiring.partner[i]
@@ -233,6 +263,30 @@ class _Simulator:
                     return
                 self.next[lane] = next(self.order[lane])
             i = heappop(ready)
+            i += len(self.costs) * (i < 0)
             self.free[lane] -= 1
             self.began[i] = now
-            heappush(self.events, (now + self.costs[i], i))
+            host, asleep = self.host_of[lane], self.sleeps[self.wiring.group[i]]
+            if host < 0:
+                heappush(self.events, (now + self.costs[i], i))
+            elif asleep:
+                heappush(self.events, (now + asleep * self.costs[i], len(self.costs) + i))
+            else:
+                self._begin_shared(host, now, i)
+
+    # Of tasks that share cores an event tells when the next one of a host ends, should nothing change until then: its
+    # number is -1 - host. A task that sleeps first has one more, its number plus that of all nodes.
+
+    def _begin_shared(self, host: int, now: float, i: int) -> None:
+        awake = 1 - self.sleeps[self.wiring.group[i]]
+        self.hosts[host].begin(now, awake * self.costs[i], i)
+        heappush(self.events, (self.hosts[host].due_s, -1 - host))
+
+    def _end_shared(self, host: int, now: float) -> int:
+        """The task of a host that ends now; -1 where something has changed since that was expected."""
+        if now != self.hosts[host].due_s:
+            return -1
+        i = self.hosts[host].end(now)
+        if self.hosts[host].tasks:
+            heappush(self.events, (self.hosts[host].due_s, -1 - host))
+        return i

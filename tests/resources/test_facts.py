@@ -15,7 +15,7 @@ from mpipipe.resources import facts, kernels
 from mpipipe.resources.calibrate import Rates
 from mpipipe.resources.cluster import Cluster, check_cluster
 
-RATES = Rates(5e10, 2e9)
+RATES = Rates(5e10, 2e9, 1.0)
 GIB = 2**30
 Ram = namedtuple("Ram", "total available")
 Address = namedtuple("Address", "family address")
@@ -90,7 +90,7 @@ def test_cgroup_v2_limits_of_an_ancestor_hold(tmp_path, ram, eight_cores):
     put(tmp_path, f"{outer}/memory.stat", f"anon {GIB}\nfile {2 * GIB}\ninactive_file {2 * GIB}\n")
     put(tmp_path, f"{outer}/cpu.max", "250000 100000\n")
     assert facts.memory(tmp_path) == (4 * GIB, 3 * GIB)
-    assert facts.usable_threads(tmp_path) == 2
+    assert (facts.usable_cores(tmp_path), facts.usable_threads(tmp_path)) == (2.5, 3)
 
 
 def test_cgroup_v1_limits_hold(tmp_path, ram, eight_cores):

@@ -109,7 +109,7 @@ def test_a_layer_that_there_is_no_room_for_is_left_out():
     room = 2 * layer_costs(model, TRAIN)[1].weight_bytes
     found = time_layers(model, names, Timing(TRAIN, 1, room, 1 << 10))
     assert [one.layer for one in found] == names[:1]
-    found = time_layers(model, names, Timing(TRAIN, 1, 3 * room, 1 << 10))
+    found = time_layers(model, names, Timing(TRAIN, 1, 4 * room, 1 << 10))
     assert [one.layer for one in found] == names
 
 

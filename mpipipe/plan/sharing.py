@@ -1,0 +1,91 @@
+"""Ranks that share the cores of one host: by how much that slows them down, and what a simulation must know of it.
+
+Seconds of layers are those of a thread with a core of its own. Where the workers of a host outnumber its cores (more
+ranks than cores, a CPU quota), the simulation lets them compete; the search, which looks at one host at a time, takes
+each rank as slow as if all ranks of its host worked all the time.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpipipe.layers import Array
+from mpipipe.plan.problem import Problem
+from mpipipe.schedule import Cores, StageCost
+
+TASK_S = 30e-6
+"""Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
+MAIN_S = 0.25e-3
+"""And what a rank's main thread takes of a core for each task and its messages, which counts where no core is free."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rank: its host, its threads, and the cores that all ranks of the host have together (0: one for each thread).
+    Hosts are told apart by `host`, a name or a number."""
+
+    host: Hashable
+    threads: int
+    cores: float
+
+
+def shared_cores(places: Sequence[Place]) -> tuple[Cores, ...]:
+    """Of ranks in lanes of this order, those that share fewer cores than they have threads."""
+    lanes: dict[Hashable, list[int]] = {}
+    for lane, place in enumerate(places):
+        lanes.setdefault(place.host, []).append(lane)
+    return tuple(
+        Cores(places[held[0]].cores, tuple(held))
+        for held in lanes.values()
+        if 0 < places[held[0]].cores < sum(places[lane].threads for lane in held)
+    )
+
+
+def task_overheads(places: Sequence[Place]) -> list[float]:
+    """Seconds that each task of a rank takes besides its work."""
+    threads: dict[Hashable, int] = {}
+    for place in places:
+        threads[place.host] = threads.get(place.host, 0) + place.threads
+    return [TASK_S + MAIN_S * (0 < place.cores <= threads[place.host]) for place in places]
+
+
+def slowdowns(places: Sequence[Place]) -> list[float]:
+    """How many times as long each rank takes while all ranks of its host work."""
+    found = [1.0] * len(places)
+    for cores in shared_cores(places):
+        for lane in cores.lanes:
+            found[lane] = sum(places[other].threads for other in cores.lanes) / cores.count
+    return found
+
+
+def slowed_cost(cost: StageCost, slowdown: float, sleeping: float) -> StageCost:
+    """The seconds of a stage whose rank is so many times as slow, but for the part that it sleeps."""
+    factor = slowdown * (1 - sleeping) + sleeping
+    return StageCost(cost.forward_s * factor, cost.input_s * factor, cost.weight_s * factor)
+
+
+def slowed_problem(problem: Problem) -> Problem:
+    """As the search sees it: all ranks of each host at work at once."""
+    if problem.cores is None:
+        return problem
+    slower = np.array(slowdowns(places_of(problem, range(problem.hosts))))
+    if (slower == 1).all():
+        return problem
+    sleeping = problem.sleeping_parts
+    factor: Array = slower[:, None] * (1 - sleeping) + sleeping
+    return replace(
+        problem,
+        forward_s=problem.forward_s * factor,
+        input_s=problem.input_s * factor,
+        weight_s=problem.weight_s * factor,
+        cores=None,
+    )
+
+
+def places_of(problem: Problem, hosts: Sequence[int]) -> list[Place]:
+    """Of some hosts (ranks) of a problem."""
+    machine, cores = problem.machine, problem.cores
+    if machine is None or cores is None:
+        return [Place(host, int(problem.threads[host]), 0.0) for host in hosts]
+    return [Place(int(machine[host]), int(problem.threads[host]), float(cores[host])) for host in hosts]
