@@ -13,7 +13,7 @@ from mpipipe.layers import Array, LayerCost, Work
 from mpipipe.plan.problem import Problem
 from mpipipe.resources.cluster import Cluster, Host, is_crowded, times_of
 
-LOOK_S, SHARED_LOOK_S, MOST_LOOK_S = 0.2e-3, 1e-3, 4e-3
+LOOK_S, SHARED_LOOK_S, MOST_LOOK_S = 0.2e-3, 1e-3, 20e-3
 """A rank that waits for messages looks for them so often at the least, and leaves its core to others meanwhile. Where
 ranks share too few cores a look is at the others' expense: nine ranks that looked every fifth of a millisecond took a
 fifth of two cores. So the interval grows with the wait, up to a millisecond; with a part of a core, to more."""

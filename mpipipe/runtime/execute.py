@@ -22,9 +22,7 @@ from mpipipe.runtime.workqueue import Task, WorkQueue
 from mpipipe.schedule import Action, Graph, Kind, Node
 
 IDLE_WAIT_S = 0.2e-3
-"""Between two looks at messages a rank with an idle worker sleeps this long at the most, or LATE times what it has
-waited already."""
-LATE = 1 / 16
+"""The longest sleep between two looks at messages while a worker has nothing to do, and its core is free to look."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ class _Run:
             idle()
             wait_s = min(patience.next_wait(self.pending), self.transport.soon_s())
             if self.tasks < self.work.threads:
-                wait_s = min(wait_s, max(IDLE_WAIT_S, min(look_s, LATE * patience.waited_s())))
+                wait_s = min(wait_s, look_s)
             if self.look(wait_s):
                 patience.renew()
 

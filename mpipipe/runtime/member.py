@@ -69,7 +69,13 @@ class Member:
 
     def patience(self, what: str) -> Patience:
         """A fresh patience for one wait. Waits of a place in generating are short, and all of them add up."""
-        return Patience(self.crew.job.run.stall_s, what, SHORT_WAIT_S if self.generating else LONG_WAIT_S)
+        longest_s = SHORT_WAIT_S if self.generating else max(LONG_WAIT_S, self.look_s)
+        return Patience(self.crew.job.run.stall_s, what, longest_s)
+
+    @property
+    def look_s(self) -> float:
+        """The longest sleep between two looks at messages while a worker is idle."""
+        return max((mine.look_s for mine in self.crew.stage_plans), default=LONG_WAIT_S)
 
     def wait(self, requests: list[Any], what: str) -> None:
         """Wait for messages, looking after everything else meanwhile."""
@@ -126,7 +132,7 @@ class Member:
                 self.transport,
                 self.idle,
                 self.patience(self._where()),
-                max((mine.look_s for mine in self.crew.stage_plans), default=LONG_WAIT_S),
+                self.look_s,
             )
         except TaskError as error:
             if isinstance(error.__cause__, NonFiniteLossError):

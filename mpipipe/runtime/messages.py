@@ -17,7 +17,10 @@ from mpipipe.errors import MpipipeError, StallError
 from mpipipe.layers import Array, Shape
 
 SHORT_WAIT_S, LONG_WAIT_S = 50e-6, 1e-3
-"""A wait begins with the short sleep and doubles up to the long one: a waiting rank leaves its core to others."""
+LATE = 1 / 4
+"""A rank that waits sleeps between two looks, and leaves its core to others: for LATE of what it has waited already,
+but no less than the short time and no more than the long one. So what it waits for is seen that much late at the most,
+however long it takes."""
 
 
 class Tag(IntEnum):
@@ -126,22 +129,18 @@ class Patience:
 
     def __init__(self, stall_s: float, what: str, longest_s: float = LONG_WAIT_S) -> None:
         self.stall_s, self.what, self.longest_s = stall_s, what, longest_s
-        self.wait_s, self.since = SHORT_WAIT_S, time.monotonic()
+        self.since = time.monotonic()
 
     def renew(self) -> None:
         """Something happened."""
-        self.wait_s, self.since = SHORT_WAIT_S, time.monotonic()
-
-    def waited_s(self) -> float:
-        """Seconds since something happened."""
-        return time.monotonic() - self.since
+        self.since = time.monotonic()
 
     def next_wait(self, pending: Callable[[], str]) -> float:
         """Seconds to sleep now. Raises StallError, saying what is `pending`, once nothing happened for too long."""
-        if self.wait_s >= self.longest_s and time.monotonic() - self.since > self.stall_s:
+        waited_s = time.monotonic() - self.since
+        if waited_s > self.stall_s:
             raise StallError(f"{self.what}: nothing arrived for {self.stall_s:g} s; waiting for {pending()}")
-        now, self.wait_s = self.wait_s, min(self.longest_s, 2 * self.wait_s)
-        return now
+        return max(SHORT_WAIT_S, self.longest_s / 20, min(self.longest_s, LATE * waited_s))
 
 
 def wait_all(
