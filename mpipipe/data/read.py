@@ -68,7 +68,7 @@ def open_data(
     found = settle(_read(settings.path, wanted), wanted)
     whole, test = Part(found.train, None, found.columns, found.notices), None
     if found.test:
-        test = Part(_like(found.test, found.train, labels), None, found.columns)
+        test = Part(_like(found.test, found.train, labels), None, found.columns, found.notices)
     if all_rows:
         train, validation = whole, test or whole
     elif isinstance(settings.validation, str) and settings.validation != "auto":
