@@ -13,6 +13,7 @@ from pathlib import Path
 
 HDF5, ZIP, IDX, NPY, GZIP = "HDF5 data", "a zip archive", "IDX data", "a NumPy array (.npy)", "gzip'ed data"
 TEXT, UTF16, BINARY, EMPTY = "text", "text in UTF-16", "binary data of no known format", "empty"
+DAMAGED = f"{GZIP}, damaged"
 PACKED = ", gzip'ed"
 _HEAD = 2**12
 _MANY = 10_000  # files and folders that are looked at
@@ -68,7 +69,7 @@ def kind_of_file(path: Path) -> str:
         with gzip.open(path) as packed:
             return kind_of(packed.read(_HEAD)) + PACKED
     except (OSError, EOFError, ValueError, zlib.error):
-        return f"{kind}, damaged"
+        return DAMAGED
 
 
 def unpacked(path: Path) -> bytes:

@@ -40,8 +40,11 @@ def read(path: Path, wanted: Wanted) -> Found:
     """
     if path.is_file():
         if wanted.targets:
-            found = f"one IDX file has images or labels, not both; beside it: {beside(path.parent)}"
-            raise DataError(str(path), found, "the folder that holds both")
+            own = next((name for name, files in _sets(path.parent, 1).items() if path in files.values()), None)
+            found = f"one IDX file has images or labels, not both; beside it: {beside(path.parent, leave_out=path)}"
+            raise DataError(
+                str(path), found, "the folder that holds both", f"name the set: --data {own}" if own else ""
+            )
         return Found(make_table(str(path), read_file(path, images=True), None))
     files = _choose(path)
     train, test = (_read_part(files, part, wanted) for part in ("train", "test"))

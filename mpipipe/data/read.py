@@ -121,7 +121,7 @@ def _reader(place: Path, wanted: Wanted) -> Callable[[Path, Wanted], Found]:
         return text.read
     if named is idx.read or (named is npz.read and kind == contents.NPY):
         return named  # says best what is wrong with it
-    if named is csv.read and kind.removesuffix(contents.PACKED) in _TEXTS:
+    if named is csv.read and (kind.removesuffix(contents.PACKED) in _TEXTS or kind == contents.DAMAGED):
         return named
     needed = f"a name ending in {', '.join(READERS)}, or a folder of IDX files"
     found = f"is {kind}" if named else f"a file of unknown format: {kind}"

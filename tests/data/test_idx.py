@@ -131,6 +131,8 @@ def test_the_names_of_emnist_and_of_several_sets_in_one_folder(tmp_path):
     assert np.array_equal(features(data.train), X + np.uint8(1))
     assert np.array_equal(targets(data, data.validation), Y2)
     assert open_inputs(str(several / "emnist-letters"), (4, 5), (), "target").count == 6
+    file = several / "emnist-letters-train-images-idx3-ubyte.gz"
+    refused(lambda: open_path(file), "images or labels, not both", f"name the set: --data {several / 'emnist-letters'}")
     refused(lambda: open_path(several / "emnist-byclass"), "emnist-byclass", "no such file")
 
 
