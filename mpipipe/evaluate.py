@@ -9,7 +9,7 @@ from mpipipe.data import DataSet, Part, check_finite, open_data
 from mpipipe.errors import DataError
 from mpipipe.fit import check_inputs, check_targets
 from mpipipe.inference import Loaded, with_pipeline
-from mpipipe.report import bits, bits_text, make_folder, of_tokens, show, write_json
+from mpipipe.report import bits, bits_text, make_folder, of_tokens, show, warn, write_json
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.world import World
 from mpipipe.start import Request, Samples, stored_scaling
@@ -62,6 +62,8 @@ def _open(loaded: Loaded, request: Request) -> DataSet:
         remedy = "the checkpoint names this data; another place is given by --data"
         raise DataError(error.where, error.found, error.needed, remedy) from error
     where = job.data.path
+    for notice in data.validation.notices:
+        warn(notice, request.quiet)
     if not data.validation.count:
         raise DataError(where, "no sample is held back", "a validation part", "name a set by --data")
     check_shape(data.validation, facts.input_shape, where)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from mpipipe.data import DataSet, check_labels, check_tokens, held_back
+from mpipipe.data import DataSet, check_labels, check_tokens, held_back, one_hot_classes
 from mpipipe.errors import DataError, JobError, ShapeError
 from mpipipe.job import ModelSettings, TrainSettings
 from mpipipe.layers import Layer, Model, Residual, Shape, cache_shapes
@@ -17,6 +17,7 @@ def check_targets(data: DataSet, model: Model, where: str) -> None:
     outputs = model.shapes[-1]
     shape, labels = model.loss.target_shape(outputs), model.loss.labels
     if data.target_shape != (() if labels and shape == (1,) else shape):
+        _check_one_hot(data, shape, where)
         needed = f"shape {shape}, for the outputs of the last layer, {model.names[-1]}, have shape {outputs}"
         remedy = 'a layer such as {kind = "flatten"} before the last one makes one output of many'
         every = ", a class each" if labels else ""
@@ -29,6 +30,18 @@ def check_targets(data: DataSet, model: Model, where: str) -> None:
     if labels and not data.tokens:
         check_labels(data.train, outputs[-1], where, data.target_shape)
         check_labels(data.validation, outputs[-1], held_back(where), data.target_shape)
+
+
+def _check_one_hot(data: DataSet, shape: Shape, where: str) -> None:
+    """Raises DataError where targets have an axis too many, which says for each class whether it is the one."""
+    if data.labels and data.target_shape[:-1] == shape:
+        classes = one_hot_classes(data.train, data.target_shape)
+        if classes:
+            found = (
+                f"y of shape (samples, {', '.join(map(str, data.target_shape))}) looks one-hot, of {classes} classes"
+            )
+            remedy = "store y.argmax(axis=-1) in its place"
+            raise DataError(where, found, f"a label from 0 to {classes - 1} for each", remedy)
 
 
 def check_inputs(data: DataSet, model: Model, where: str) -> None:

@@ -13,7 +13,7 @@ from mpipipe.data import Part, Scaling, check_finite, check_tokens, open_inputs
 from mpipipe.fit import embedding
 from mpipipe.inference import Loaded, with_pipeline
 from mpipipe.layers import Array
-from mpipipe.report import make_folder, replacing, show, standard_output
+from mpipipe.report import make_folder, replacing, show, standard_output, warn
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.world import World
 from mpipipe.start import Request, stored_scaling
@@ -29,6 +29,8 @@ def predict(world: World, request: Request, source: str) -> int:
         nonlocal part
         facts = loaded.checkpoint.facts.data
         part = open_inputs(source, facts.input_shape, facts.columns, loaded.job.data.target)
+        for notice in part.notices:
+            warn(notice, request.quiet)
         check_finite(part, source)
         layer, tokens = embedding(loaded.model)
         if tokens:

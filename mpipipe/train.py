@@ -127,6 +127,8 @@ class Lead:
             self.stored = self.stack.enter_context(open_checkpoint(self.start.checkpoint))
         samples = self.samples = open_samples(job, self.stored)
         model = build_model(job.model, samples.data.train.shape)
+        for notice in samples.data.notices:
+            warn(notice, quiet)
         check_inputs(samples.data, model, job.data.path)
         check_targets(samples.data, model, job.data.path)
         if self.stored is not None:

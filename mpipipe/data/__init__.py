@@ -8,7 +8,7 @@ from mpipipe.data.batches import Batch, batches, order, steps_per_epoch
 from mpipipe.data.prompt import decode, encode
 from mpipipe.data.read import open_data, open_inputs, shipped_sets
 from mpipipe.data.scaling import Scaling, check_finite, measure
-from mpipipe.data.targets import check_labels
+from mpipipe.data.targets import check_labels, one_hot_classes
 from mpipipe.data.tokens import check_tokens
 from mpipipe.data.types import DataSet, Part, Rows, held_back
 
@@ -26,6 +26,7 @@ __all__ = [
     "encode",
     "held_back",
     "measure",
+    "one_hot_classes",
     "open_data",
     "open_inputs",
     "order",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpipipe.data import csv, hdf5, idx, npz, text
+from mpipipe.data import contents, csv, hdf5, idx, npz, text
 from mpipipe.data.gather import reading
 from mpipipe.data.split import AUTO_FRACTION, AUTO_TAIL, held_count, hold_back
 from mpipipe.data.table import Found, Table, Wanted
@@ -31,6 +31,13 @@ READERS: dict[str, Callable[[Path, Wanted], Found]] = {
     "-ubyte": idx.read,
     "-ubyte.gz": idx.read,
 }
+_BY_CONTENT = {
+    contents.HDF5: hdf5.read,
+    contents.ZIP: npz.read,
+    contents.IDX: idx.read,
+    contents.IDX + contents.PACKED: idx.read,
+}
+_TEXTS = (contents.TEXT, contents.UTF16, contents.BINARY, contents.EMPTY)
 _SETS = Path(str(resources.files("mpipipe.data"))) / "sets"
 _NO_ROWS = np.empty(0, np.int64)
 
@@ -59,9 +66,9 @@ def open_data(
     """
     wanted = Wanted(settings.target, True, labels, columns, classes, settings.tokens, settings.context, trained)
     found = settle(_read(settings.path, wanted), wanted)
-    whole, test = Part(found.train, None, found.columns), None
+    whole, test = Part(found.train, None, found.columns, found.notices), None
     if found.test:
-        test = Part(_like(found.test, found.train, labels), None, found.columns)
+        test = Part(_like(found.test, found.train, labels), None, found.columns, found.notices)
     if all_rows:
         train, validation = whole, test or whole
     elif isinstance(settings.validation, str) and settings.validation != "auto":
@@ -69,7 +76,7 @@ def open_data(
     elif settings.validation == "auto" and test:
         train, validation = whole, test
     elif found.tokens:
-        train, validation = _cut(found.train, _fraction(settings, AUTO_TAIL))
+        train, validation = _cut(whole, found.train, _fraction(settings, AUTO_TAIL))
     else:
         train, validation = _split(whole, _fraction(settings, AUTO_FRACTION), seed)
     shape = target_shape(found.train, labels)
@@ -83,28 +90,46 @@ def open_inputs(path: str, shape: tuple[int, ...], columns: tuple[str, ...], tar
     name where `columns` gives names, else all but the target column. Raises DataError for whatever cannot be used.
     """
     found = _read(path, Wanted(target, targets=False, columns=columns))
-    return Part(_reshaped(found.test or found.train, shape, "the model's"), None, found.columns)
+    return Part(_reshaped(found.test or found.train, shape, "the model's"), None, found.columns, found.notices)
 
 
 def _read(path: str, wanted: Wanted) -> Found:
     shipped = shipped_sets()
     with reading(path, "an undamaged file that may be read"):
         place = _SETS / f"{path}.h5" if path in shipped else Path(path).expanduser()
-        if not path or not place.exists():
+        if not path or not (place.exists() or idx.is_set(place)):
             found = f"no such file or folder '{path}', and no shipped set of that name" if path else "no path is given"
             hint = nearest(path, shipped).replace("known are", "shipped sets are") if path else "name it by --data"
             raise DataError("data", found, "a file, a folder or a shipped set", hint)
-        return _reader(place)(place, wanted)
+        return _reader(place, wanted)(place, wanted)
 
 
-def _reader(place: Path) -> Callable[[Path, Wanted], Found]:
-    if place.is_dir():
-        return idx.read
-    for suffix, read in READERS.items():
-        if place.name.lower().endswith(suffix):
-            return read
+def _reader(place: Path, wanted: Wanted) -> Callable[[Path, Wanted], Found]:
+    """By what a file is where that is sure; else by its name; else, where tokens of a text are asked for, as a text."""
+    if place.is_dir() or not place.exists():
+        return idx.read  # a folder, or the name of a set in one
+    if not place.is_file():
+        raise DataError(str(place), "neither a file nor a folder", "a file that can be read more than once")
+    kind = contents.kind_of_file(place)
+    suffix = next((suffix for suffix in READERS if place.name.lower().endswith(suffix)), "")
+    named = READERS.get(suffix)
+    if named is text.read:
+        return named
+    if kind in _BY_CONTENT:
+        return _BY_CONTENT[kind]
+    if named in (csv.read, None) and (wanted.tokens == "bytes" or wanted.trained):
+        return text.read
+    if named is idx.read or (named is npz.read and kind == contents.NPY):
+        return named  # says best what is wrong with it
+    if named is csv.read and (kind.removesuffix(contents.PACKED) in _TEXTS or kind == contents.DAMAGED):
+        return named
     needed = f"a name ending in {', '.join(READERS)}, or a folder of IDX files"
-    raise DataError(str(place), "a file of unknown format", needed)
+    found = f"is {kind}" if named else f"a file of unknown format: {kind}"
+    found += f"; beside it: {contents.beside(place.parent, leave_out=place)}"
+    remedy = "unpack it by gunzip" if kind.endswith(contents.PACKED) else ""
+    if kind == contents.TEXT and not named:
+        remedy = 'to learn it as a text, set data.tokens="bytes" or give it a name ending in .txt'
+    raise DataError(str(place), found, f"{suffix} data" if named else needed, remedy)
 
 
 def _other(path: str, trained: Found, wanted: Wanted) -> Part:
@@ -113,7 +138,7 @@ def _other(path: str, trained: Found, wanted: Wanted) -> Part:
     found = settle(_read(path, wanted), wanted)
     if found.classes != trained.classes:
         raise DataError(path, "its targets are names of classes", "whole numbers, as the training set has")
-    return Part(_like(found.train, trained.train, wanted.labels), None, found.columns)
+    return Part(_like(found.train, trained.train, wanted.labels), None, found.columns, found.notices)
 
 
 def _like(table: Table, train: Table, labels: bool) -> Table:
@@ -128,12 +153,12 @@ def _fraction(settings: DataSettings, auto: float) -> float:
     return auto if settings.validation == "auto" else float(settings.validation)
 
 
-def _cut(table: Table, fraction: float) -> tuple[Part, Part]:
+def _cut(whole: Part, table: Table, fraction: float) -> tuple[Part, Part]:
     """A text's beginning and its tail, cut between two windows; no token of the tail is a target of the beginning."""
     first = table.count - held_count(table.count, fraction)
     if first == table.count:
-        return Part(table), Part(table, _NO_ROWS)
-    return Part(text.cut(table, first)), Part(table, np.arange(first, table.count))
+        return whole, replace(whole, rows=_NO_ROWS)
+    return replace(whole, source=text.cut(table, first)), replace(whole, rows=np.arange(first, table.count))
 
 
 def _split(whole: Part, fraction: float, seed: int) -> tuple[Part, Part]:

@@ -65,7 +65,7 @@ class Wanted:
 class Found:
     """What a reader found: the training part, the set's own test part, names of feature columns and of classes.
 
-    `tokens` says what a text was cut into; empty for other data.
+    `tokens` says what a text was cut into; empty for other data. `notices` are for the user.
     """
 
     train: Table
@@ -73,6 +73,7 @@ class Found:
     columns: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     tokens: str = ""
+    notices: tuple[str, ...] = ()
 
 
 def make_table(where: str, x: Stored, y: Stored | None) -> Table:

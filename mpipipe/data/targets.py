@@ -65,6 +65,24 @@ def check_labels(part: Part, outputs: int, where: str, shape: tuple[int, ...] = 
         raise DataError(where, "every label is -1, so all of them are ignored", "at least one from 0 up")
 
 
+def one_hot_classes(part: Part, shape: tuple[int, ...]) -> int:
+    """How many classes labels stand for where each seems to be written as a row of 0 with a single 1; else 0.
+
+    `shape` is that of one target; its last axis may be such a row. Other pairs of numbers, as -1 and 1, do too.
+    """
+    if not part.count or not shape or shape[-1] < 2:
+        return 0
+    seen: set[int] = set()
+    for rows in pieces(part.count, 8 * prod(shape)):
+        labels = np.empty((len(rows), *shape), np.int64)
+        part.fill_targets(rows, labels)
+        seen |= {int(labels.min()), int(labels.max())}
+        highest = labels == max(seen)
+        if not (highest.sum(axis=-1) == 1).all() or not (highest | (labels == min(seen))).all():
+            return 0
+    return shape[-1] if len(seen) == 2 else 0
+
+
 def place_text(row: int, position: Sequence[int]) -> str:
     """A row and, within a sequence, a position, in words."""
     if not position:

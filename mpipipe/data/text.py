@@ -5,7 +5,6 @@ other: `context` tokens as features, and for each of them the next one as its ta
 window is filled up with token 0, whose targets are -1, which the loss leaves out of account.
 """
 
-import gzip
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpipipe.data.contents import BINARY, EMPTY, TEXT, kind_of, unpacked
 from mpipipe.data.table import Found, Table, Wanted
 from mpipipe.data.windows import Windows
 from mpipipe.errors import DataError
@@ -39,7 +39,9 @@ def read(path: Path, wanted: Wanted) -> Found:
         needed = f"{wanted.trained}, as the model was trained on" if wanted.trained else "no text, as in training"
         remedy = f'set data.tokens="{wanted.trained}"' if wanted.trained else ""
         raise DataError(where, f"a text of {wanted.tokens}", needed, remedy)
-    content = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
+    content = unpacked(path)
+    kind = kind_of(content)
+    notices = () if kind in (TEXT, BINARY, EMPTY) else (f"{where}: {kind} by its first bytes; it is learned as it is",)
     classes: tuple[str, ...] = ()
     tokens: NDArray[Any] = np.frombuffer(content, np.uint8)
     if wanted.tokens == "characters":
@@ -50,7 +52,7 @@ def read(path: Path, wanted: Wanted) -> Found:
         found = f"holds one {wanted.tokens.removesuffix('s')} only" if len(tokens) else "an empty text"
         raise DataError(where, found, f"at least 2 {wanted.tokens}, one to see and one to foretell")
     x, y = Windows(tokens, wanted.context), Windows(tokens, wanted.context, shift=1, beyond=IGNORED)
-    return Found(Table(where, x, y, (wanted.context,)), classes=classes, tokens=wanted.tokens)
+    return Found(Table(where, x, y, (wanted.context,)), classes=classes, tokens=wanted.tokens, notices=notices)
 
 
 def cut(table: Table, windows: int) -> Table:
@@ -65,7 +67,8 @@ def _decoded(where: str, content: bytes) -> str:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as reason:
         found = f"its byte {reason.start} (counted from 0), {content[reason.start]:#04x}, is no UTF-8 ({reason.reason})"
-        remedy = 'set data.tokens="bytes", or convert the file'
+        kind = kind_of(content)
+        remedy = ("" if kind in (TEXT, BINARY) else f"it is {kind}: ") + 'set data.tokens="bytes", or convert the file'
         raise DataError(where, found, 'text in UTF-8 for data.tokens="characters"', remedy) from None
 
 

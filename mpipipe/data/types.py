@@ -34,12 +34,14 @@ class Rows(Protocol):
 class Part:
     """The training or the validation part: the given rows of `source`, or all of them where `rows` is None.
 
-    `columns` names the features where they came from a table (else empty); it serves error messages only.
+    `columns` names the features where they came from a table (else empty); it serves error messages only. `notices` say
+    what the user should know of the file.
     """
 
     source: Rows
     rows: Rows64 | None = None
     columns: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -81,6 +83,11 @@ class DataSet:
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     tokens: str = ""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know of the files that the parts come from."""
+        return tuple(dict.fromkeys((*self.train.notices, *self.validation.notices)))
 
     @property
     def vocabulary(self) -> int:

@@ -1,5 +1,7 @@
 """IDX folders and files: round trips, and every way in which they can be wrong."""
 
+import gzip
+
 import numpy as np
 import pytest
 from data_files import features, idx_bytes, open_path, refused, save, save_idx, targets
@@ -87,14 +89,76 @@ def test_labels_in_place_of_images_and_the_reverse(tmp_path):
     refused(lambda: open_path(tmp_path), "00 00 08 03", "01 for labels")
 
 
-def test_truncated_or_false_gz(tmp_path):
+def test_truncated_or_damaged_gz(tmp_path):
     save_idx(tmp_path, "train", X, Y, gz=".gz")
     file = tmp_path / "train-images-idx3-ubyte.gz"
     whole = file.read_bytes()
-    for content in (whole[:-20], whole[:50], idx_bytes(X), whole[:100] + b"????" + whole[104:]):
+    for content in (whole[:-20], whole[:50], whole[:100] + b"????" + whole[104:]):
         file.write_bytes(content)
         refused(lambda: open_path(tmp_path), file, "cannot be read")
 
 
 def test_an_empty_set(tmp_path):
     refused(lambda: open_path(save_idx(tmp_path, "train", X[:0], Y[:0])), "(0, 4, 5)", "at least one sample")
+
+
+@pytest.mark.parametrize("gz", ["", ".gz"])
+def test_files_that_are_packed_or_not_whatever_they_are_called(tmp_path, gz):
+    save_idx(tmp_path, "train", X, Y, gz=gz)
+    for file in tmp_path.iterdir():
+        content = file.read_bytes()
+        file.write_bytes(gzip.decompress(content) if gz else gzip.compress(content))
+    data = open_path(tmp_path, validation=0.0)
+    assert np.array_equal(features(data.train), X) and np.array_equal(targets(data, data.train), Y)
+
+
+def save_emnist(folder, *names):
+    folder.mkdir(exist_ok=True, parents=True)
+    for i, name in enumerate(names):
+        for part, x, y in (("train", X, Y), ("test", X2, Y2)):
+            save(folder / f"{name}-{part}-images-idx3-ubyte.gz", idx_bytes(x + np.uint8(i)))
+            save(folder / f"{name}-{part}-labels-idx1-ubyte.gz", idx_bytes(y))
+    return folder
+
+
+def test_the_names_of_emnist_and_of_several_sets_in_one_folder(tmp_path):
+    data = open_path(save_emnist(tmp_path / "one", "emnist-letters"))
+    assert np.array_equal(features(data.train), X) and np.array_equal(features(data.validation), X2)
+    several = save_emnist(tmp_path / "more", "emnist-digits", "emnist-letters")
+    words = "holds 2 IDX sets: emnist-digits, emnist-letters", f"name one: --data {several / 'emnist-digits'}"
+    refused(lambda: open_path(several), *words)
+    data = open_path(several / "emnist-letters")
+    assert np.array_equal(features(data.train), X + np.uint8(1))
+    assert np.array_equal(targets(data, data.validation), Y2)
+    assert open_inputs(str(several / "emnist-letters"), (4, 5), (), "target").count == 6
+    file = several / "emnist-letters-train-images-idx3-ubyte.gz"
+    refused(lambda: open_path(file), "images or labels, not both", f"name the set: --data {several / 'emnist-letters'}")
+    refused(lambda: open_path(several / "emnist-byclass"), "emnist-byclass", "no such file")
+
+
+@pytest.mark.parametrize("inner", ["MNIST/raw", "gzip"])
+def test_folders_within_folders(tmp_path, inner):
+    save_idx(save_emnist(tmp_path / inner), "train", X, Y, gz=".gz")
+    assert np.array_equal(features(open_path(tmp_path, validation=0.0).train), X)
+    save_idx(save_emnist(tmp_path / inner / "../other"), "train", X, Y)
+    refused(lambda: open_path(tmp_path), "holds 2 IDX sets", "other", inner)
+    save_idx(tmp_path, "train", X + np.uint8(1), Y)
+    assert np.array_equal(features(open_path(tmp_path, validation=0.0).train), X + np.uint8(1))
+
+
+def test_each_file_in_a_folder_of_its_own_name(tmp_path):
+    save_idx(tmp_path / "flat", "train", X, Y)
+    for file in (tmp_path / "flat").iterdir():
+        (tmp_path / "deep" / file.name).mkdir(parents=True)
+        file.rename(tmp_path / "deep" / file.name / file.name)
+    data = open_path(tmp_path / "deep", validation=0.0)
+    assert np.array_equal(features(data.train), X) and np.array_equal(targets(data, data.train), Y)
+
+
+def test_missing_labels_are_asked_for_by_name_with_what_is_there(tmp_path):
+    save_emnist(tmp_path, "emnist-letters")
+    (tmp_path / "emnist-letters-train-labels-idx1-ubyte.gz").unlink()
+    words = "emnist-letters-train-images-idx3-ubyte.gz has no labels", "needed: emnist-letters-train-labels-idx1-ubyte"
+    refused(
+        lambda: open_path(tmp_path), *words, "beside it: emnist-letters-test-images-idx3-ubyte.gz (IDX data, gzip'ed)"
+    )

@@ -9,7 +9,7 @@ from data_files import features, open_path, refused, targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mpipipe.data import gather, open_inputs
+from mpipipe.data import gather, hdf5, open_inputs
 
 rng = np.random.default_rng(5)
 X, Y = rng.normal(size=(30, 2, 3)).astype("f4"), rng.integers(0, 4, 30)
@@ -125,6 +125,7 @@ def test_pickles_and_bare_arrays_are_refused(tmp_path):
 def big(tmp_path, monkeypatch):
     """A chunked file of many pieces: a piece holds 10 rows."""
     monkeypatch.setattr(gather, "PIECE_BYTES", 10 * 6 * 4)
+    monkeypatch.setattr(hdf5, "RESIDENT_SHARE", 0.0)
     values = rng.normal(size=(997, 2, 3)).astype("f4")
     with h5py.File(tmp_path / "big.h5", "w") as file:
         file.create_dataset("x", data=values, chunks=(16, 2, 3), compression="gzip")
@@ -151,7 +152,9 @@ def test_any_rows_in_any_order_read_as_numpy_does(big, rows, among):
     assert np.array_equal(x, values[chosen])
 
 
-def test_damage_that_shows_only_when_rows_are_read(tmp_path):
+@pytest.mark.parametrize("share", [0.0, hdf5.RESIDENT_SHARE])
+def test_damage_that_shows_only_when_rows_are_read(tmp_path, monkeypatch, share):
+    monkeypatch.setattr(hdf5, "RESIDENT_SHARE", share)
     path = tmp_path / "some.h5"
     with h5py.File(path, "w") as file:
         chunk = file.create_dataset("x", data=np.arange(9000.0).reshape(300, 30), chunks=(100, 30), compression="gzip")
@@ -159,5 +162,8 @@ def test_damage_that_shows_only_when_rows_are_read(tmp_path):
         file["y"] = np.zeros(300)
     content = path.read_bytes()
     path.write_bytes(content[:offset] + b"\xff" * 64 + content[offset + 64 :])
-    data = open_path(path, validation=0.0)
-    refused(lambda: features(data.train), path, "/x", "cannot be read")
+    refused(lambda: open_path(path, validation=0.0), path, "/x", "cannot be read")
+    with h5py.File(path) as file:
+        out = np.empty((1, 30))
+        gather.gather(file["x"], np.array([99]), out)
+        refused(lambda: gather.gather(file["x"], np.array([100]), out), path, "/x", "cannot be read")

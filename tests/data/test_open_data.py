@@ -1,5 +1,7 @@
 """Names and paths, the split, and labels against a model's outputs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from data_files import features, open_path, refused, targets
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from mpipipe.data import check_labels, open_inputs, shipped_sets
 from mpipipe.data.split import hold_back
+from mpipipe.fit import check_targets
 
 
 @pytest.fixture
@@ -97,3 +100,29 @@ def test_labels_outside_the_outputs_are_named_by_row(path):
     first = int(features(data.train)[targets(data, data.train) == 2][0, 0])
     words = "some.npz", f"label 2 in row {first}", "0 to 1", "2 outputs"
     refused(lambda: check_labels(data.train, 2, "some.npz"), *words)
+
+
+def outputs(*shape):
+    """What `check_targets` looks at in a model with these outputs."""
+    loss = SimpleNamespace(labels=True, target_shape=lambda shape: shape[:-1])
+    return SimpleNamespace(names=["000_linear"], shapes=[shape, shape], loss=loss)
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.float32])
+@pytest.mark.parametrize("places", [(), (3,)])
+def test_one_hot_labels_are_named_with_what_to_do(tmp_path, kind, places):
+    labels = np.arange(20 * int(np.prod(places))).reshape(20, *places) % 4
+    np.savez(tmp_path / "some.npz", x=np.ones((20, 2)), y=np.eye(4)[labels].astype(kind))
+    data = open_path(tmp_path / "some.npz", validation=0.0)
+    words = "looks one-hot, of 4 classes", "a label from 0 to 3", "y.argmax(axis=-1)"
+    refused(lambda: check_targets(data, outputs(*places, 4), "some.npz"), "some.npz: y of shape (samples, ", *words)
+    check_targets(data, outputs(*places, 4, 2), "some.npz")  # a label at every place is what this model wants
+    assert "argmax" not in refused(lambda: check_targets(data, outputs(7, 7, 4), "some.npz"))
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0], [1, 1, 0], [0, 2, 1]])
+def test_other_targets_of_many_values_are_not_called_one_hot(tmp_path, row):
+    np.savez(tmp_path / "some.npz", x=np.ones((4, 2)), y=[[1, 0, 0], [0, 1, 0], row, [0, 0, 1]])
+    data = open_path(tmp_path / "some.npz", validation=0.0)
+    message = refused(lambda: check_targets(data, outputs(3), "some.npz"), "targets of shape (3,)")
+    assert "one-hot" not in message
