@@ -11,7 +11,7 @@ import pytest
 import mpipipe
 from mpipipe import cli, launcher
 
-from .running import environment, one_line
+from .running import JOB, environment, one_line
 
 HOST = {
     **{"rank": 0, "name": "mini1", "ip": "10.0.0.1", "ram_bytes": 2**33, "available_bytes": 2**32},
@@ -183,7 +183,8 @@ def test_names_that_the_streams_cannot_show_are_escaped(desk, encoding):
     animals = ["\u732b", "\u72ac", "caf\xe9"]
     text = "a,b,target\n" + "".join(f"{i % 5},{i % 3},{animals[i % 3]}\n" for i in range(60))
     desk.write("animals.csv", text)
-    desk.train("run", "train.batch=16", "train.micro_batch=8", "data.path=animals.csv", "train.steps=2")
+    desk.write("animals.toml", JOB.replace("outputs = 10", "outputs = 3").replace('"digits"', '"animals.csv"'))
+    desk.train("run", "train.steps=2", job="animals.toml")
     name = "r\xe9sultats-\u732b\udcff.h5"
     (desk.folder / "run" / "checkpoints" / "step-00000002.h5").rename(desk.folder / name)
 
