@@ -10,7 +10,7 @@ import tomli_w
 
 from mpipipe.errors import JobError, nearest
 from mpipipe.job.settings import Job, check
-from mpipipe.records import from_plain, to_plain
+from mpipipe.records import from_plain, read_text, to_plain
 
 
 def preset_names() -> list[str]:
@@ -63,11 +63,11 @@ def _presets() -> Any:
 
 def _read_file(source: str) -> str:
     try:
-        return Path(source).read_text(encoding="utf-8")
+        return read_text(Path(source))
     except FileNotFoundError as reason:
         hint = nearest(source, preset_names())
         raise JobError(source, "no such job", "a TOML file or a preset's name", hint) from reason
-    except (OSError, UnicodeDecodeError) as reason:
+    except (OSError, ValueError) as reason:
         raise JobError(source, f"cannot be read ({reason})", "a TOML file") from reason
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpipipe.errors import UserError, nearest
-from mpipipe.records import from_plain
+from mpipipe.records import from_plain, read_text
 from mpipipe.resources.cluster import MOST_THREADS, Cluster, Host
 
 MOST_LATENCY_S = 60.0
@@ -86,11 +86,11 @@ class Pretence:
 def load_pretence(path: Path, ranks: int) -> Pretence:
     """The checked pretence of a TOML file, for so many ranks. Raises PretenceError naming file and key."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as reason:
-        raise PretenceError(str(path), f"cannot be read ({reason})", "a TOML file") from reason
+        table = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as reason:
         raise PretenceError(str(path), f"not TOML ({reason})", "a TOML file as jobs/pretend.toml") from reason
+    except (OSError, ValueError) as reason:
+        raise PretenceError(str(path), f"cannot be read ({reason})", "a TOML file") from reason
     pretence = from_plain(Pretence, table, str(path), PretenceError)
     for key, found, needed, remedy in _faults(pretence, ranks):
         raise PretenceError(f"{path}: {key}", found, needed, remedy)
