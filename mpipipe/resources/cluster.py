@@ -29,6 +29,7 @@ class Host:
     `ram_bytes` is the host's memory, `available_bytes` this rank's share of what is free. Rates are per thread,
     measured while all ranks of the host were measuring: float32 matrix product in flop/s, elementwise in elements/s.
     `layers` are what layers of a job took, where they were measured; the rates answer for all others.
+    `hostname` is what the host calls itself, where several do so and `name` tells them apart; else it is empty.
     """
 
     rank: int
@@ -48,6 +49,7 @@ class Host:
     mpipipe: str = ""
     cores: float = 0.0
     layers: tuple[LayerTimes, ...] = ()
+    hostname: str = ""
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def _disguised(host: Host, mask: PretendHost) -> Host:
     return replace(
         host,
         name=mask.name,
+        hostname="",
         available_bytes=min(host.available_bytes, mask.memory_bytes or host.available_bytes),
         threads=mask.threads or host.threads,
         cores=0.0,
