@@ -23,6 +23,11 @@ def launched_size() -> tuple[str, int]:
     return next(((name, int(os.environ[name])) for name in SIZE_NAMES if os.environ.get(name, "").isdigit()), ("", 1))
 
 
+def without_launcher() -> bool:
+    """Whether nothing in the environment speaks of a launcher, so that this process is certainly alone."""
+    return launched_rank() is None and launched_size() == ("", 1) and "PMIX_NAMESPACE" not in os.environ
+
+
 def started_by_launcher(proc: Path = Path("/proc")) -> bool:
     """Whether this process is a rank that a launcher itself started, with no shell or script between them.
 
