@@ -19,9 +19,11 @@ from mpipipe.resources import (
     choose_kernel,
     current_kernel,
     host_facts,
+    idle_notices,
     ip_address,
     kernel_rates,
     limiting_group,
+    listed_hosts,
     load_pretence,
     measure_rates,
     names_notices,
@@ -85,9 +87,14 @@ def survey(world: World, plain: Any, pretence: Pretence | None = None) -> Cluste
 
 
 def versions_notices(world: World, cluster: Cluster | None) -> list[str]:
-    """Notices on hosts of one name and on unlike kernels. All ranks end where mpipipe or MPI differ."""
-    notices: list[str] = world.share(lambda: [*names_notices(cluster), *check_versions(cluster)] if cluster else [])
-    return notices
+    """Notices on idle hosts, hosts of one name and unlike kernels. All ranks end where mpipipe or MPI differ."""
+
+    def notices() -> list[str]:
+        assert cluster is not None
+        return [*idle_notices(cluster, listed_hosts()), *names_notices(cluster), *check_versions(cluster)]
+
+    told: list[str] = world.share(notices)
+    return told
 
 
 def with_kernel(start: Start, kernel: str) -> Start:

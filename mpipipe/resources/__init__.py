@@ -1,5 +1,6 @@
 """Who is here: what a host is and can do."""
 
+from mpipipe.resources.allocation import idle_notices, listed_hosts
 from mpipipe.resources.calibrate import Rates, measure_rates
 from mpipipe.resources.cluster import (
     Cluster,
@@ -49,10 +50,12 @@ __all__ = [
     "choose_kernel",
     "current_kernel",
     "host_facts",
+    "idle_notices",
     "ip_address",
     "is_crowded",
     "kernel_rates",
     "limiting_group",
+    "listed_hosts",
     "load_cluster",
     "load_pretence",
     "measure_rates",

@@ -139,7 +139,12 @@ def _faults(pretence: Pretence, ranks: int) -> Iterator[tuple[str, str, str, str
     hosts, names = pretence.hosts, [host.name for host in pretence.hosts]
     if len(hosts) != ranks:
         needed = f"{ranks}: one for each rank that was started"
-        yield "hosts", f"{len(hosts)} hosts", needed, f"start with mpirun -n {len(hosts)}" if hosts else ""
+        yield (
+            "hosts",
+            f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}",
+            needed,
+            f"start with mpirun -n {len(hosts)}" if hosts else "",
+        )
     for i, host in enumerate(hosts):
         if not host.name:
             yield f"hosts[{i}].name", "empty", "a name", ""

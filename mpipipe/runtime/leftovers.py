@@ -45,7 +45,7 @@ def _old_segments(folder: Path, settled_s: float) -> Iterator[Path]:
 def _maps(proc: Path) -> str:
     """What all processes of this user map. Raises OSError where there is no such list.
 
-    A few, such as the first of a container, keep theirs to themselves. Even if one were a rank, it would keep its memory:
+    A few, such as the first of a container, keep theirs to themselves. Even if one were a rank, it would lose nothing:
     a file that is removed stays with those who have mapped it.
     """
     texts = []
