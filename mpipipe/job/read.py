@@ -36,7 +36,9 @@ def job_from_text(text: str, where: str, sets: Sequence[str] = (), name: str = "
     table.setdefault("name", name)
     for setting in sets:
         _apply(table, setting)
-    return check(_from_table(table, where), where)
+    job = check(_from_table(table, where), where)
+    _check_encoding(job, where)
+    return job
 
 
 def job_to_text(job: Job) -> str:
@@ -55,6 +57,16 @@ def _from_table(table: dict[str, Any], where: str) -> Job:
             f"{where}: model.layers", str(error), "strings, numbers, true or false, lists and tables"
         ) from error
     return job
+
+
+def _check_encoding(job: Job, where: str) -> None:
+    """Raises JobError for names, as of files, that came as bytes that are no text: a checkpoint could not hold them."""
+    try:
+        job_to_text(job).encode()
+    except UnicodeEncodeError as reason:
+        line = next(line for line in job_to_text(job).splitlines() if reason.object[reason.start] in line)
+        remedy = "rename the file, or set the locale to one with UTF-8, such as LC_ALL=C.UTF-8"
+        raise JobError(where, f"{line} is not UTF-8", "names in UTF-8", remedy) from reason
 
 
 def _presets() -> Any:

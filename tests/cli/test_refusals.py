@@ -61,6 +61,12 @@ def test_a_job_that_cannot_be(desk, sets, text):
     assert text in desk.refuses("train", "tiny.toml", "--out", "run", *settings(*sets))
 
 
+@pytest.mark.parametrize("arguments", [("--data", "d\udce9.csv"), ("--set", "name=d\udce9")])
+def test_names_that_are_not_utf8(desk, arguments):
+    text = desk.refuses("train", "tiny.toml", "--out", "run", *arguments)
+    assert "d\\udce9" in text and "is not UTF-8; needed: names in UTF-8; rename the file" in text
+
+
 BOM = b"\xef\xbb\xbf"
 
 
