@@ -55,9 +55,9 @@ def sizes(job: Job) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Setting:
-    """What times of layers depend on besides the layer and its micro-batch. `threads` are those of every rank of the
-    host, `cores` what they have together; `tile_rows` and `optimizer` are the job's; `swept_bytes` were read between
-    two turns of a layer."""
+    """What times of layers depend on besides the layer and its micro-batch. `host` is a name with its address, since
+    several hosts may have one name; `threads` are those of every rank of the host, `cores` what they have together;
+    `tile_rows` and `optimizer` are the job's; `swept_bytes` were read between two turns of a layer."""
 
     host: str
     cpu: str
@@ -160,7 +160,7 @@ def _settings(subject: Subject) -> dict[str, Setting]:
     train = subject.job.train
     return {
         host.name: Setting(
-            host.name,
+            f"{host.name} {host.ip}",
             host.cpu,
             host.kernel,
             _versions(host),

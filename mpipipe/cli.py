@@ -91,24 +91,30 @@ Exit status: 0; 1 for a fault (or a difference); 2 for what the user can mend, s
 Signals to train: INT and TERM end it at once; USR1 (which mpirun passes on) saves a checkpoint and stops with status 0.
 """
 
+import io
 import re
 import sys
+from collections.abc import Iterator, Sequence
 
 from docopt import DocoptExit, docopt
 
 import mpipipe
 from mpipipe.arguments import Arguments
 from mpipipe.commands import COMMANDS
-from mpipipe.errors import InterruptedRunError, MpipipeError
-from mpipipe.launcher import launched_rank
+from mpipipe.errors import InterruptedRunError, MpipipeError, nearest
+from mpipipe.launcher import rank_0_says_it
+
+MANUAL = __doc__ or ""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit status."""
+    _escape_what_streams_cannot_show()
+    words = sys.argv[1:] if argv is None else argv
     try:
-        arguments = docopt(__doc__ or "", argv, default_help=True, version=mpipipe.__version__)
+        arguments = docopt(MANUAL, words, default_help=True, version=mpipipe.__version__)
     except DocoptExit as wrong:
-        _tell(_usage_error(wrong))
+        _tell(_usage_error(wrong, words))
         return 2
     try:
         return _dispatch(arguments)
@@ -120,9 +126,16 @@ def main(argv: list[str] | None = None) -> int:
         return InterruptedRunError.status
 
 
+def _escape_what_streams_cannot_show() -> None:
+    """Print a name such as an e with an accent as \\xe9 where the encoding of standard output has no such character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _tell(text: str) -> None:
-    """A line on standard error, from one rank: what is said here all ranks would say alike."""
-    if not launched_rank():
+    """A line on standard error, from one rank where all ranks would certainly say it alike."""
+    if not rank_0_says_it():
         print(text, file=sys.stderr, flush=True)
 
 
@@ -131,10 +144,26 @@ def _dispatch(arguments: Arguments) -> int:
     return COMMANDS[name](arguments)
 
 
-def _usage_error(wrong: DocoptExit) -> str:
-    reason = str(wrong).splitlines()[0].strip()
+def _usage_error(wrong: DocoptExit, words: Sequence[str]) -> str:
+    reason = next(_misspelt(words), None) or str(wrong).splitlines()[0].strip()
     if "unmatched" in reason:  # docopt names its own classes here
         names = [name for name in re.findall("'([^']*)'", reason) if name not in COMMANDS]
         reason = f"no place for {', '.join(names)}" if names else "an argument is missing"
     reason = "" if reason.lower().startswith("usage") else f" ({reason})"
     return f"mpipipe: error: the command line is not one of the usages{reason}; see: python -m mpipipe --help"
+
+
+def _misspelt(words: Sequence[str]) -> Iterator[str]:
+    """What is wrong with words that are no command, or no option of the command."""
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is None:
+        return
+    if command not in COMMANDS:
+        yield f"there is no command '{command}'; {nearest(command, COMMANDS)}"
+        return
+    usage = re.search(rf"^  mpipipe {command}\b.*?(?=^  mpipipe|^$)", MANUAL, re.MULTILINE | re.DOTALL)
+    known = re.findall("--[a-z-]+", usage.group() if usage else "")
+    for word in [*words, "--"][: [*words, "--"].index("--")]:
+        name = word.partition("=")[0]
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            yield f"{command} has no option {name}; {nearest(name, known, cutoff=0.7)}"

@@ -1,12 +1,13 @@
 """One small function a command: from its arguments to its story.
 
-Each loads what it needs when it is called: inspect, plan, schedule and timeline must not load MPI.
+Each loads what it needs when it is called: inspect, plan, schedule and timeline must not load MPI, nor ask a
+launcher who they are: each task of a launcher may look at something else.
 """
 
 from pathlib import Path
 
 from mpipipe.arguments import Arguments, decimal, durations, number, request_of
-from mpipipe.launcher import launched_rank
+from mpipipe.launcher import launched_size
 
 
 def _train(arguments: Arguments) -> int:
@@ -59,16 +60,14 @@ def _plan(arguments: Arguments) -> int:
     from mpipipe.probe import probe_and_plan
 
     request = PlanRequest(request_of(arguments), arguments["--cluster"], arguments["--save"], arguments["--explain"])
-    if request.cluster is None and (launched_rank() is not None or request.run.pretend):
+    if request.cluster is None and (launched_size()[1] > 1 or request.run.pretend):
         return run_ranks(lambda world, signals: probe_and_plan(world, request))
-    return 0 if launched_rank() else plan_alone(request)
+    return plan_alone(request)
 
 
 def _inspect(arguments: Arguments) -> int:
     from mpipipe.look import show_checkpoint, show_differences
 
-    if launched_rank():
-        return 0
     path = Path(arguments["CHECKPOINT"])
     if arguments["--diff"]:
         return show_differences(path, Path(arguments["--diff"]))
@@ -79,8 +78,6 @@ def _schedule(arguments: Arguments) -> int:
     from mpipipe.look import Drawing, show_schedule
     from mpipipe.schedule import Units
 
-    if launched_rank():
-        return 0
     stages, micros, in_flight, chunks = (
         number(arguments, key) or 0 for key in ("--stages", "--micros", "--in-flight", "--chunks")
     )
@@ -92,8 +89,6 @@ def _schedule(arguments: Arguments) -> int:
 def _timeline(arguments: Arguments) -> int:
     from mpipipe.compare_run import show_timeline
 
-    if launched_rank():
-        return 0
     return show_timeline(arguments["RUN"], number(arguments, "--step"), arguments["--svg"], arguments["--trace"])
 
 

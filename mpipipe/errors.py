@@ -67,8 +67,8 @@ class InterruptedRunError(MpipipeError):
     status = 130
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint such as `did you mean 'epochs'?`, or the list of what is known where nothing is near."""
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """A hint such as `did you mean 'epochs'?`, or the list of what is known where nothing is as like as `cutoff`."""
     names = sorted(known)
-    match = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
     return f"did you mean '{match[0]}'?" if match else f"known are {', '.join(names)}"

@@ -80,7 +80,8 @@ def check_shape(part: Part, shape: tuple[int, ...], where: str) -> None:
 
 
 def _tell(result: Evaluation, data: DataSet, request: Request) -> None:
-    text = f"{result.samples:,} samples{of_tokens(data)} of {result.data}: loss {result.loss:.6g}"
+    samples = f"{result.samples:,} sample{'' if result.samples == 1 else 's'}{of_tokens(data)}"
+    text = f"{samples} of {result.data}: loss {result.loss:.6g}"
     text += "" if result.accuracy is None else f", accuracy {result.accuracy:.2%}"
     show(text + bits_text(data, result.bits))
     if request.out:

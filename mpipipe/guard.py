@@ -29,7 +29,11 @@ def run_ranks(body: Body) -> int:
     threadpool_limits(limits=1)
     undo_binding()
     signals = Signals()
-    world = open_world()
+    try:
+        world = open_world()
+    except UserError as error:  # which other hosts may not have met
+        print_error(error)
+        return error.status
     try:
         status = body(world, signals)
     except Stopped as stopped:

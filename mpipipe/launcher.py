@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 RANK_NAMES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+LAUNCHERS = {"mpirun", "mpiexec", "prterun", "prted", "orterun", "orted", "hydra_pmi_proxy", "slurmstepd"}
+"""Programs that start ranks, by the names (of at most 15 characters) that the kernel shows."""
 SIZE_NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
@@ -21,6 +23,29 @@ def launched_size() -> tuple[str, int]:
     return next(((name, int(os.environ[name])) for name in SIZE_NAMES if os.environ.get(name, "").isdigit()), ("", 1))
 
 
+def without_launcher() -> bool:
+    """Whether nothing in the environment speaks of a launcher, so that this process is certainly alone."""
+    return launched_rank() is None and launched_size() == ("", 1) and "PMIX_NAMESPACE" not in os.environ
+
+
+def started_by_launcher(proc: Path = Path("/proc")) -> bool:
+    """Whether this process is a rank that a launcher itself started, with no shell or script between them.
+
+    Variables alone do not show that: each task of a launcher, and whatever a user exports, has them.
+    """
+    try:
+        parent = (proc / str(os.getppid()) / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return False
+    return launched_rank() is not None and parent in LAUNCHERS
+
+
+def rank_0_says_it(proc: Path = Path("/proc")) -> bool:
+    """Whether rank 0 certainly runs this very command line, so that other ranks may leave its mistakes to it."""
+    one_program = os.environ.get("OMPI_NUM_APP_CTX", "1") == "1"
+    return bool(launched_rank()) and one_program and started_by_launcher(proc)
+
+
 def under_open_mpi() -> bool:
     """Whether Open MPI's mpirun started this process."""
     return "OMPI_COMM_WORLD_RANK" in os.environ
@@ -32,7 +57,7 @@ def last_word(text: str, proc: Path = Path("/proc")) -> None:
     Once it got a signal, Open MPI's mpirun copies nothing more that ranks write, so the line goes to mpirun's own
     standard error, where that can be opened.
     """
-    if under_open_mpi():
+    if under_open_mpi() and started_by_launcher(proc):
         with contextlib.suppress(OSError), (proc / str(os.getppid()) / "fd" / "2").open("a") as stream:
             stream.write(f"{text}\n")
             return

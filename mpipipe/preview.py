@@ -13,7 +13,7 @@ from mpipipe.layers import Model, build_model
 from mpipipe.measure import measure_alone
 from mpipipe.planning import compare_job, plan_job
 from mpipipe.report import explained_table, hosts_table, plan_table, plan_text, show, warn, write_json
-from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates
+from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates, names_notices
 from mpipipe.start import Request, fit_batch, open_samples, settings_of
 
 
@@ -62,7 +62,7 @@ def plan_alone(request: PlanRequest) -> int:
 def show_cluster(cluster: Cluster, quiet: bool, notices: Sequence[str] = ()) -> None:
     """The table of hosts, and notices on unlike ones. Raises ClusterError where they cannot work together."""
     show(hosts_table(cluster), quiet)
-    for notice in (*notices, *check_versions(cluster)):
+    for notice in (*notices, *names_notices(cluster), *check_versions(cluster)):
         warn(notice, quiet)
 
 

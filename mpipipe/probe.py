@@ -8,7 +8,7 @@ from mpipipe.job import Job
 from mpipipe.measure import measure
 from mpipipe.preview import PlanRequest, asked_job, show_cluster, show_plan, with_model
 from mpipipe.report import layers_table, links_table, show, write_json
-from mpipipe.resources import Cluster
+from mpipipe.resources import Cluster, idle_notices, listed_hosts
 from mpipipe.runtime.world import World
 from mpipipe.start import Request
 from mpipipe.survey import agree_to_pretend, pretence_notices, survey, wishes
@@ -76,7 +76,7 @@ class _Lead:
     def open(self, cluster: Cluster | None, notices: Sequence[str]) -> bool:
         """Show the hosts; data and model of the job."""
         assert cluster is not None and self.job is not None
-        show_cluster(cluster, self.request.quiet, notices)
+        show_cluster(cluster, self.request.quiet, (*notices, *idle_notices(cluster, listed_hosts())))
         subject = Subject(cluster, *with_model(self.job))
         self.subject = subject if self.afresh else recall(subject, self.request.quiet)
         return True

@@ -4,6 +4,7 @@
 names the place of what it cannot take (`train.batch`). It knows nothing of what the records mean.
 """
 
+import codecs
 import dataclasses
 import json
 import math
@@ -55,10 +56,22 @@ def save_json(record: Any, path: Path) -> None:
     path.write_text(json.dumps(to_plain(record), indent=2) + "\n", encoding="utf-8")
 
 
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without the byte order mark that some editors write. Raises OSError, or ValueError for
+    another encoding, which says what to do."""
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
+        raise ValueError("it looks like UTF-16; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as reason:
+        raise ValueError(f"byte {reason.start + 1} is not UTF-8; save it as UTF-8") from reason
+
+
 def load_json(kind: type[Record], path: Path, error: type[UserError] = UserError) -> Record:
     """Read back what `save_json` wrote, or what a person edited."""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_table)
+        plain = json.loads(read_text(path), object_pairs_hook=_table)
     except OSError as reason:
         raise error(str(path), f"cannot be read ({reason.strerror})", "a JSON file") from reason
     except (ValueError, RecursionError) as reason:

@@ -18,7 +18,7 @@ from mpipipe.layers import LayerCost, layer_costs
 from mpipipe.plan import Plan, make_plan, reprice
 from mpipipe.plan.simulated import simulate_plan
 from mpipipe.plan.watch import WINDOW, Watch
-from mpipipe.report import human_bytes, human_seconds, plural
+from mpipipe.report import faster_text, human_bytes, human_seconds, plural
 from mpipipe.resources import Cluster, slowed
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.move import leaving_bytes
@@ -117,7 +117,7 @@ class Replanner:
         gain = old_s / new.step_s
         if gain < GAIN or (old_s - new.step_s) * steps_left < cost_s:
             self.watch.leave()
-            return [*told, f"no new plan: the best one takes {human_seconds(new.step_s)} a step, {gain - 1:.0%} faster"]
+            return [*told, f"no new plan: the best one takes {human_seconds(new.step_s)} a step, {faster_text(gain)}"]
         return [*told, *self._move(new, old_s, cost_s, leaving, measured)]
 
     def _by_host(self, compute_s: Mapping[int, float]) -> dict[str, float]:
@@ -163,7 +163,7 @@ class Replanner:
         self.before_s.clear()
         return [
             f"a new plan: {human_seconds(new.step_s)} a step in place of {human_seconds(old_s)}, "
-            f"{old_s / new.step_s - 1:.0%} faster, {new.schedule}; moving should take {human_seconds(cost_s)}",
+            f"{faster_text(old_s / new.step_s)}, {new.schedule}; moving should take {human_seconds(cost_s)}",
             f"moved {plural(len(moving), 'layer')} ({human_bytes(size)}) in {human_seconds(taken)}",
         ]
 

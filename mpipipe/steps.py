@@ -22,6 +22,9 @@ from mpipipe.runtime.result import StepResult
 from mpipipe.runtime.signals import Signals
 from mpipipe.start import Samples
 
+NOTICEABLE_S = 0.5e-3
+"""Pauses that are shorter are not worth a line."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -210,9 +213,9 @@ class Steps:
 
     def note_pause(self, result: StepResult) -> None:
         """Tell what the checkpoint under way cost this step."""
-        if self.pause_owed:
-            self.bar.note(f"{self.pause_owed}: saving paused this step for {result.pause_s * 1e3:.1f} ms")
-            self.pause_owed = ""
+        if self.pause_owed and result.pause_s >= NOTICEABLE_S:
+            self.bar.note(f"{self.pause_owed}: saving paused this step for {human_seconds(result.pause_s)}")
+        self.pause_owed = ""
 
     def note_saved(self) -> None:
         """Tell of checkpoints that are whole now, and drop the oldest."""

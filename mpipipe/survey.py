@@ -13,13 +13,22 @@ from mpipipe.resources import (
     Host,
     Place,
     Pretence,
+    Seat,
+    boot_id,
     check_versions,
     choose_kernel,
     current_kernel,
     host_facts,
+    idle_notices,
+    ip_address,
     kernel_rates,
+    limiting_group,
+    listed_hosts,
     load_pretence,
     measure_rates,
+    names_notices,
+    names_of,
+    places_of,
     pretence_text,
     pretended,
     use_kernel,
@@ -59,15 +68,16 @@ def survey(world: World, plain: Any, pretence: Pretence | None = None) -> Cluste
 
     Raises ClusterError (or Stopped) where hosts cannot work together.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    seats = world.gather([world.host, cores])
-    places = world.share(lambda: _places(seats or []))
+    seats = world.gather(to_plain(_seat(world.host)))
+    names, places = world.share(lambda: _seating(seats or []))
+    own_name, world.host = world.host, names[world.rank]
     wanted = from_plain(Wishes, plain, "wishes")
     world.meet()
     kernel = _settle_kernel(world, wanted.kernel)
     world.meet()
     rates = measure_rates()
     host = host_facts(world.rank, from_plain(Place, places[world.rank], "place"), world.mpi_version, rates)
+    host = replace(host, name=world.host, hostname="" if own_name == world.host else own_name)
     told = world.gather(to_plain(host))
     cluster = None if told is None else Cluster(tuple(from_plain(Host, one, "host") for one in told), kernel)
     if cluster is None:
@@ -77,9 +87,14 @@ def survey(world: World, plain: Any, pretence: Pretence | None = None) -> Cluste
 
 
 def versions_notices(world: World, cluster: Cluster | None) -> list[str]:
-    """Notices on unlike kernels, on rank 0. All ranks end where mpipipe or MPI differ."""
-    notices: list[str] = world.share(lambda: check_versions(cluster) if cluster else [])
-    return notices
+    """Notices on idle hosts, hosts of one name and unlike kernels. All ranks end where mpipipe or MPI differ."""
+
+    def notices() -> list[str]:
+        assert cluster is not None
+        return [*idle_notices(cluster, listed_hosts()), *names_notices(cluster), *check_versions(cluster)]
+
+    told: list[str] = world.share(notices)
+    return told
 
 
 def with_kernel(start: Start, kernel: str) -> Start:
@@ -112,13 +127,15 @@ def _choice(told: list[tuple[str, dict[str, float]]], wanted: str) -> str:
     return choose_kernel(rates) or (have.pop() if len(have) == 1 else "")
 
 
-def _places(seats: list[Any]) -> list[Any]:
-    places = []
-    for rank, (host, cores) in enumerate(seats):
-        here = [other for other, (name, _) in enumerate(seats) if name == host]
-        sharing = [other for other in here if not cores or set(cores) & set(seats[other][1])]
-        places.append(to_plain(Place(len(here), len(sharing), sharing.index(rank))))
-    return places
+def _seat(name: str) -> Seat:
+    cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+    groups = {f"{controller}_group": limiting_group(controller) for controller in ("cpu", "memory")}
+    return Seat(name=name, ip=ip_address(), boot_id=boot_id(), cores=cores, **groups)
+
+
+def _seating(plain: list[Any]) -> tuple[list[str], list[Any]]:
+    seats = [from_plain(Seat, seat, "seat") for seat in plain]
+    return names_of(seats), to_plain(places_of(seats))
 
 
 def _levelled(cluster: Cluster) -> Cluster:

@@ -235,7 +235,7 @@ def _memory(run: Run, steps: Steps) -> tuple[Memory, ...]:
 
 
 def _closing(run: Run, summary: Summary, seconds: float) -> list[str]:
-    reached = f"trained {summary.steps} of {run.total_steps} steps in {human_seconds(seconds)}"
+    reached = f"trained {summary.steps} of {plural(run.total_steps, 'step')} in {human_seconds(seconds)}"
     if summary.samples_per_s:
         reached += f", {summary.samples_per_s:,.0f} samples/s"
     lines = [f"{reached}, on {len(run.brief.plan.lanes)} of {plural(summary.ranks, 'rank')}"]

@@ -16,7 +16,7 @@ from mpipipe.bench.kit import step_flops, write_kit
 from mpipipe.bench.models import BenchModel, find_models
 from mpipipe.bench.table import machine_text, result_table, result_text
 from mpipipe.errors import UserError
-from mpipipe.launcher import launched_rank
+from mpipipe.launcher import launched_size, under_open_mpi
 from mpipipe.report import show, write_json
 from mpipipe.resources import usable_threads
 
@@ -38,7 +38,7 @@ class BenchRequest:
 
 def bench(request: BenchRequest) -> int:
     """The whole command; the exit status."""
-    if launched_rank() is not None:
+    if launched_size()[1] > 1 or under_open_mpi():
         raise UserError("bench", "started by mpirun", "started by hand: it starts ranks of its own")
     models = find_models(list(request.models))
     ranks = _ranks(request, models)

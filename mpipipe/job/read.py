@@ -10,7 +10,7 @@ import tomli_w
 
 from mpipipe.errors import JobError, nearest
 from mpipipe.job.settings import Job, check
-from mpipipe.records import from_plain, to_plain
+from mpipipe.records import from_plain, read_text, to_plain
 
 
 def preset_names() -> list[str]:
@@ -36,7 +36,9 @@ def job_from_text(text: str, where: str, sets: Sequence[str] = (), name: str = "
     table.setdefault("name", name)
     for setting in sets:
         _apply(table, setting)
-    return check(_from_table(table, where), where)
+    job = check(_from_table(table, where), where)
+    _check_encoding(job, where)
+    return job
 
 
 def job_to_text(job: Job) -> str:
@@ -57,17 +59,27 @@ def _from_table(table: dict[str, Any], where: str) -> Job:
     return job
 
 
+def _check_encoding(job: Job, where: str) -> None:
+    """Raises JobError for names, as of files, that came as bytes that are no text: a checkpoint could not hold them."""
+    try:
+        job_to_text(job).encode()
+    except UnicodeEncodeError as reason:
+        line = next(line for line in job_to_text(job).splitlines() if reason.object[reason.start] in line)
+        remedy = "rename the file, or set the locale to one with UTF-8, such as LC_ALL=C.UTF-8"
+        raise JobError(where, f"{line} is not UTF-8", "names in UTF-8", remedy) from reason
+
+
 def _presets() -> Any:
     return resources.files("mpipipe.job") / "presets"
 
 
 def _read_file(source: str) -> str:
     try:
-        return Path(source).read_text(encoding="utf-8")
+        return read_text(Path(source))
     except FileNotFoundError as reason:
         hint = nearest(source, preset_names())
         raise JobError(source, "no such job", "a TOML file or a preset's name", hint) from reason
-    except (OSError, UnicodeDecodeError) as reason:
+    except (OSError, ValueError) as reason:
         raise JobError(source, f"cannot be read ({reason})", "a TOML file") from reason
 
 

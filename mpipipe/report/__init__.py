@@ -21,7 +21,7 @@ from mpipipe.report.show import show, standard_output, terminal_columns, warn
 from mpipipe.report.summary import Memory, Summary, memory_text
 from mpipipe.report.tables import hosts_table, plan_table, plan_text
 from mpipipe.report.texts import bits, bits_text, of_tokens
-from mpipipe.report.units import human_bytes, human_flops, human_rate, human_seconds, plural
+from mpipipe.report.units import faster_text, human_bytes, human_flops, human_rate, human_seconds, plural
 
 __all__ = [
     "RESULTS",
@@ -38,6 +38,7 @@ __all__ = [
     "draw_loss",
     "explained_table",
     "differences_table",
+    "faster_text",
     "entries_table",
     "existing_folder",
     "facts_text",

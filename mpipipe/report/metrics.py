@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from mpipipe.errors import UserError
+from mpipipe.records import read_text
 from mpipipe.report.folder import write_text
 from mpipipe.report.replace import unwritable
 
@@ -81,9 +82,9 @@ def open_log(path: Path, after_step: int) -> MetricsLog:
 def read_metrics(path: Path) -> list[MetricsRow]:
     """All rows. A last line without its end, cut off by a crash, does not count. UserError names a damaged line."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as reason:
-        raise UserError(str(path), f"cannot be read ({reason.strerror})", "a metrics.csv") from reason
+        text = read_text(path)
+    except (OSError, ValueError) as reason:
+        raise UserError(str(path), f"cannot be read ({reason})", "a metrics.csv") from reason
     lines = text[: text.rfind("\n") + 1].splitlines()
     if lines and lines[0] != ",".join(NAMES):
         raise UserError(f"{path}, line 1", f"'{lines[0]}'", f"the header '{','.join(NAMES)}'")

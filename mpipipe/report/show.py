@@ -11,7 +11,7 @@ from rich.box import Box
 from rich.console import Console, RenderableType
 
 from mpipipe.errors import UserError
-from mpipipe.launcher import launched_rank, launcher_stream
+from mpipipe.launcher import launcher_stream, started_by_launcher
 
 PLAIN_WIDTH = 120
 # Only a rule below the header, of characters that every terminal, log and mail can show.
@@ -67,7 +67,7 @@ def console(stream: TextIO) -> Console:
 
 def terminal_columns(stream: TextIO) -> int | None:
     """Columns of the terminal that shows `stream` (0 where it does not say), or None where none does."""
-    if launched_rank() is None or stream not in (sys.stdout, sys.stderr):
+    if not started_by_launcher() or stream not in (sys.stdout, sys.stderr):
         return _columns(stream) if stream.isatty() else None
     path = launcher_stream(1 if stream is sys.stdout else 2)
     if path is None:

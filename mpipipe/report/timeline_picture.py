@@ -9,7 +9,7 @@ from mpipipe.layers import Array
 from mpipipe.plan.types import Plan
 from mpipipe.report.compared import Message, messages, span_s
 from mpipipe.report.timeline import BEGAN, CHUNK, ENDED, KIND, KINDS, MICRO, Rows, Timeline, foretold
-from mpipipe.report.units import figures
+from mpipipe.report.units import figures, plural
 from mpipipe.schedule.chrome import TraceSpan
 from mpipipe.schedule.draw import COLOURS, LEFT, NAMES, axis, box, text
 
@@ -40,7 +40,8 @@ def draw_timeline(timeline: Timeline, step: int) -> str:
     end_s = max(span_s(rows) for _, rows in groups)
     width = _width(plan, groups[0][1], end_s)
     scale = width / max(end_s, 1e-12)
-    title = f"{plan.schedule}, {len(plan.stages)} stages on {len(plan.lanes)} ranks, {plan.micros} micro-batches"
+    where = f"{plural(len(plan.stages), 'stage')} on {plural(len(plan.lanes), 'rank')}"
+    title = f"{plan.schedule}, {where}, {plural(plan.micros, 'micro-batch', 'es')}"
     parts, y = [text(LEFT, 20, title, 14), *_legend(plan)], float(TOP)
     for name, rows in groups:
         parts.append(text(8, y + 10, f"{name}: {figures(span_s(rows) * 1e3)} ms", 12))

@@ -58,6 +58,12 @@ def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
     return f"{number:.1f} {units[power]}"
 
 
+def faster_text(times: float) -> str:
+    """What is so many times as fast: `12% faster`; `not faster`, also where less than half a percent is gained."""
+    gain = f"{times - 1:.0%}"
+    return f"{gain} faster" if times > 1 and gain != "0%" else "not faster"
+
+
 def plural(count: int, word: str, ending: str = "s") -> str:
     """`1 rank`, `2 ranks`."""
     return f"{count} {word}" if count == 1 else f"{count} {word}{ending}"

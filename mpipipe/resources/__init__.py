@@ -1,5 +1,6 @@
 """Who is here: what a host is and can do."""
 
+from mpipipe.resources.allocation import idle_notices, listed_hosts
 from mpipipe.resources.calibrate import Rates, measure_rates
 from mpipipe.resources.cluster import (
     Cluster,
@@ -14,9 +15,19 @@ from mpipipe.resources.cluster import (
     slowed,
     times_of,
 )
-from mpipipe.resources.facts import Place, host_facts, memory, usable_cores, usable_threads
+from mpipipe.resources.facts import (
+    Place,
+    boot_id,
+    host_facts,
+    ip_address,
+    limiting_group,
+    memory,
+    usable_cores,
+    usable_threads,
+)
 from mpipipe.resources.kernels import VARIABLE as KERNEL_VARIABLE
 from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
+from mpipipe.resources.machines import Seat, names_notices, names_of, places_of
 from mpipipe.resources.measured import LayerTimes, Link, scaled
 from mpipipe.resources.peak import peak_since, start_peak
 from mpipipe.resources.pretence import Pretence, load_pretence, pretence_text, pretended
@@ -31,19 +42,28 @@ __all__ = [
     "Place",
     "Pretence",
     "Rates",
+    "Seat",
+    "boot_id",
     "check_cluster",
     "check_times",
     "check_versions",
     "choose_kernel",
     "current_kernel",
     "host_facts",
+    "idle_notices",
+    "ip_address",
     "is_crowded",
     "kernel_rates",
+    "limiting_group",
+    "listed_hosts",
     "load_cluster",
     "load_pretence",
     "measure_rates",
     "memory",
+    "names_notices",
+    "names_of",
     "peak_since",
+    "places_of",
     "pretence_text",
     "pretended",
     "save_cluster",

@@ -29,6 +29,7 @@ class Host:
     `ram_bytes` is the host's memory, `available_bytes` this rank's share of what is free. Rates are per thread,
     measured while all ranks of the host were measuring: float32 matrix product in flop/s, elementwise in elements/s.
     `layers` are what layers of a job took, where they were measured; the rates answer for all others.
+    `hostname` is what the host calls itself, where several do so and `name` tells them apart; else it is empty.
     """
 
     rank: int
@@ -48,6 +49,7 @@ class Host:
     mpipipe: str = ""
     cores: float = 0.0
     layers: tuple[LayerTimes, ...] = ()
+    hostname: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,11 @@ def check_times(times: LayerTimes, where: str) -> None:
 
 
 def check_versions(cluster: Cluster) -> list[str]:
-    """Notices on hosts that may round differently. ClusterError where mpipipe or the MPI library differ.
+    """Notices on hosts that may round differently, or run another Python. ClusterError where mpipipe or the MPI library
+    differ.
 
     Different BLAS or numpy kernels give results that differ in the last bits (law of same bits holds per kernel).
+    Python itself computes nothing that is part of a result.
     """
     for key, what in (("mpipipe", "versions of mpipipe"), ("mpi", "MPI libraries")):
         groups = _groups(cluster, key)
@@ -135,12 +139,15 @@ def check_versions(cluster: Cluster) -> list[str]:
             raise ClusterError(
                 f"different {what}", groups_text(groups), "the same on every host", "install one of them"
             )
-    notices = []
-    for key, what in (("kernel", "CPU kernels"), ("numpy", "versions of numpy"), ("blas", "BLAS libraries")):
-        groups = _groups(cluster, key)
-        if len(groups) > 1:
-            notices.append(f"hosts run different {what} ({groups_text(groups)}): results may differ in the last bits")
-    return notices
+    rounding, running = "results may differ in the last bits", "install one of them on every host"
+    unlike = [("kernel", "CPU kernels", rounding), ("numpy", "versions of numpy", rounding)]
+    unlike += [("blas", "BLAS libraries", rounding), ("python", "versions of Python", running)]
+    grouped = [(_groups(cluster, key), what, advice) for key, what, advice in unlike]
+    return [
+        f"hosts run different {what} ({groups_text(groups)}): {advice}"
+        for groups, what, advice in grouped
+        if len(groups) > 1
+    ]
 
 
 def groups_text(groups: dict[str, list[str]]) -> str:

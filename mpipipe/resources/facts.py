@@ -78,10 +78,26 @@ def memory(root: Path = ROOT) -> tuple[int, int]:
     system = psutil.virtual_memory()
     total, available = int(system.total), int(system.available)
     for folder in _cgroup_folders("memory", root):
-        limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
+        limit = _memory_limit(folder)
         if limit is not None:
             total, available = min(total, limit), min(available, max(0, limit - _memory_used(folder)))
     return total, available
+
+
+def boot_id(root: Path = ROOT) -> str:
+    """Another one for every start of a machine's kernel; empty where there is none (macOS)."""
+    return _text(root / "proc/sys/kernel/random/boot_id").strip()
+
+
+def limiting_group(controller: str, root: Path = ROOT) -> str:
+    """The closest cgroup that limits this process's "cpu" or "memory", alike for all processes in it, whatever path
+    each sees it by; empty where none does."""
+    for folder in _cgroup_folders(controller, root):
+        limit = _cpu_quota(folder) if controller == "cpu" else _memory_limit(folder)
+        if limit is not None and limit < (math.inf if controller == "cpu" else psutil.virtual_memory().total):
+            facts = folder.stat()
+            return f"{facts.st_dev}:{facts.st_ino}"
+    return ""
 
 
 def usable_cores(root: Path = ROOT) -> float:
@@ -155,6 +171,10 @@ def _cgroup_folders(controller: str, root: Path) -> list[Path]:
         group = PurePosixPath(path.lstrip("/"))
         folders += [root / "sys/fs/cgroup" / mount / part for mount in mounts for part in (group, *group.parents)]
     return folders
+
+
+def _memory_limit(folder: Path) -> int | None:
+    return _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
 
 
 def _memory_used(folder: Path) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpipipe.errors import UserError, nearest
-from mpipipe.records import from_plain
+from mpipipe.records import from_plain, read_text
 from mpipipe.resources.cluster import MOST_THREADS, Cluster, Host
 
 MOST_LATENCY_S = 60.0
@@ -86,11 +86,11 @@ class Pretence:
 def load_pretence(path: Path, ranks: int) -> Pretence:
     """The checked pretence of a TOML file, for so many ranks. Raises PretenceError naming file and key."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as reason:
-        raise PretenceError(str(path), f"cannot be read ({reason})", "a TOML file") from reason
+        table = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as reason:
         raise PretenceError(str(path), f"not TOML ({reason})", "a TOML file as jobs/pretend.toml") from reason
+    except (OSError, ValueError) as reason:
+        raise PretenceError(str(path), f"cannot be read ({reason})", "a TOML file") from reason
     pretence = from_plain(Pretence, table, str(path), PretenceError)
     for key, found, needed, remedy in _faults(pretence, ranks):
         raise PretenceError(f"{path}: {key}", found, needed, remedy)
@@ -119,6 +119,7 @@ def _disguised(host: Host, mask: PretendHost) -> Host:
     return replace(
         host,
         name=mask.name,
+        hostname="",
         available_bytes=min(host.available_bytes, mask.memory_bytes or host.available_bytes),
         threads=mask.threads or host.threads,
         cores=0.0,
@@ -138,7 +139,12 @@ def _faults(pretence: Pretence, ranks: int) -> Iterator[tuple[str, str, str, str
     hosts, names = pretence.hosts, [host.name for host in pretence.hosts]
     if len(hosts) != ranks:
         needed = f"{ranks}: one for each rank that was started"
-        yield "hosts", f"{len(hosts)} hosts", needed, f"start with mpirun -n {len(hosts)}" if hosts else ""
+        yield (
+            "hosts",
+            f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}",
+            needed,
+            f"start with mpirun -n {len(hosts)}" if hosts else "",
+        )
     for i, host in enumerate(hosts):
         if not host.name:
             yield f"hosts[{i}].name", "empty", "a name", ""

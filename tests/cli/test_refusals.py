@@ -61,6 +61,28 @@ def test_a_job_that_cannot_be(desk, sets, text):
     assert text in desk.refuses("train", "tiny.toml", "--out", "run", *settings(*sets))
 
 
+@pytest.mark.parametrize("arguments", [("--data", "d\udce9.csv"), ("--set", "name=d\udce9")])
+def test_names_that_are_not_utf8(desk, arguments):
+    text = desk.refuses("train", "tiny.toml", "--out", "run", *arguments)
+    assert "d\\udce9" in text and "is not UTF-8; needed: names in UTF-8; rename the file" in text
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+def test_files_as_windows_editors_save_them(desk):
+    desk.write("pretend.toml", BOM + b'[[hosts]]\r\nname = "mini1"\r\n')
+    desk.write("bom.toml", BOM + JOB.replace("\n", "\r\n").encode())
+    desk.does("plan", "bom.toml", "--pretend", "pretend.toml", "--quiet")
+    desk.does("probe", "bom.toml", "--save", "shelf.json", "--quiet")
+    desk.write("bom.json", BOM + (desk.folder / "shelf.json").read_bytes())
+    desk.does("plan", "bom.toml", "--cluster", "bom.json")
+    for name in ("tiny.toml", "pretend.toml", "shelf.json"):
+        desk.write(f"wide-{name}", (desk.folder / name).read_text(encoding="utf-8-sig").encode("utf-16"))
+    for words in (("wide-tiny.toml",), ("--pretend", "wide-pretend.toml"), ("--cluster", "wide-shelf.json")):
+        assert "looks like UTF-16; save it as UTF-8" in desk.refuses("plan", *words)
+
+
 @pytest.mark.parametrize(
     ("job", "text"),
     [

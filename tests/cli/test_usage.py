@@ -1,5 +1,7 @@
 """The usage text is the manual, and every misuse is one line with status 2."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -7,10 +9,14 @@ import sys
 import pytest
 
 import mpipipe
-from mpipipe import cli
+from mpipipe import cli, launcher
 
-from .running import environment, one_line
+from .running import JOB, environment, one_line
 
+HOST = {
+    **{"rank": 0, "name": "mini1", "ip": "10.0.0.1", "ram_bytes": 2**33, "available_bytes": 2**32},
+    **{"threads": 2, "matrix_flops": 1e10, "elements": 1e9},
+}
 MANUAL = cli.__doc__ or ""
 USAGE, OPTIONS = MANUAL.split("Usage:\n")[1].split("Commands:\n")[0], MANUAL.split("Options:\n")[1].split("\n\n")[0]
 DESCRIBED = {
@@ -123,11 +129,79 @@ def test_schedules_that_are_none(capsys, arguments, text):
     assert refused(capsys, "schedule", *arguments) == text
 
 
-def test_one_rank_speaks_for_all(capsys, monkeypatch):
-    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "3")
-    for arguments in (["train", "--bogus"], ["train", "--threads", "abc"], ["train", "digits", "some.h5"]):
-        assert cli.main(arguments) == 2
-        assert capsys.readouterr() == ("", "")
+MISTAKES = [["train", "--bogus"], ["train", "--threads", "abc"], ["train", "digits", "some.h5"], ["inspect", "no.h5"]]
+VARIABLES = [
+    {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"},
+    {"PMI_RANK": "3"},
+    {"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "4"},
+]
+
+
+@pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: next(iter(variables)))
+def test_variables_of_a_launcher_silence_no_mistake(capsys, monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for arguments in MISTAKES:
+        assert refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: next(iter(variables)))
+@pytest.mark.parametrize("arguments", [["schedule"], ["plan", "digits", "--cluster", "shelf.json"]])
+def test_what_needs_no_mpi_is_done_by_every_task(desk, variables, arguments):
+    desk.write("shelf.json", json.dumps({"hosts": [HOST]}))
+    expected = desk.does(*arguments)
+    assert expected and desk.does(*arguments, variables=variables) == expected
+
+
+def test_the_ranks_of_a_launcher_say_a_mistake_once(tmp_path, monkeypatch):
+    (tmp_path / str(os.getppid())).mkdir()
+    (tmp_path / str(os.getppid()) / "comm").write_text("prterun\n")
+    said = []
+    for rank in range(4):
+        monkeypatch.setenv("OMPI_COMM_WORLD_RANK", str(rank))
+        said.append(not launcher.rank_0_says_it(tmp_path))
+    assert said == [True, False, False, False]
+    monkeypatch.setenv("OMPI_NUM_APP_CTX", "2")  # rank 0 may run another program
+    assert not launcher.rank_0_says_it(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("trian",), "there is no command 'trian'; did you mean 'train'?"),
+        (("plan", "digits", "--pretned", "x"), "plan has no option --pretned; did you mean '--pretend'?"),
+        (("inspect", "a.h5", "--dif=b.h5", "--stat", "--stts"), "has no option --stts; did you mean '--stats'?"),
+        (("evaluate", "a.h5", "--resume"), "evaluate has no option --resume; known are --data, --out, --quiet"),
+    ],
+)
+def test_what_may_have_been_meant(capsys, words, text):
+    assert text in refused(capsys, *words)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_names_that_the_streams_cannot_show_are_escaped(desk, encoding):
+    animals = ["\u732b", "\u72ac", "caf\xe9"]
+    text = "a,b,target\n" + "".join(f"{i % 5},{i % 3},{animals[i % 3]}\n" for i in range(60))
+    desk.write("animals.csv", text)
+    desk.write("animals.toml", JOB.replace("outputs = 10", "outputs = 3").replace('"digits"', '"animals.csv"'))
+    desk.train("run", "train.steps=2", job="animals.toml")
+    name = "r\xe9sultats-\u732b\udcff.h5"
+    (desk.folder / "run" / "checkpoints" / "step-00000002.h5").rename(desk.folder / name)
+
+    def run(*arguments):
+        variables = {**environment(), "PYTHONIOENCODING": encoding}
+        command = [sys.executable, "-m", "mpipipe", *arguments]
+        ended = subprocess.run(command, capture_output=True, cwd=desk.folder, env=variables, timeout=60)
+        return ended.returncode, ended.stdout.decode(encoding), ended.stderr.decode(encoding)
+
+    shown = [word.encode(encoding, "backslashreplace").decode(encoding) for word in [*animals, name]]
+    status, out, err = run("predict", name, "animals.csv", "--quiet")
+    assert (status, err) == (0, "") and out.count("\n") == 61
+    assert {line.split(",")[1] for line in out.splitlines()[1:]} <= set(shown)
+    status, out, err = run("inspect", name)
+    assert (status, err) == (0, "") and shown[-1] in out
+    status, out, err = run("inspect", f"no-{name}")
+    assert (status, out) == (2, "") and shown[-1] in one_line(err)
 
 
 def test_a_real_process():
@@ -145,7 +219,7 @@ def test_the_version(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])
     assert not ended.value.code
-    assert capsys.readouterr().out.strip() == mpipipe.__version__
+    assert capsys.readouterr().out == f"{mpipipe.__version__}\n"
 
 
 def test_an_interrupt_outside_of_a_run(capsys, monkeypatch):

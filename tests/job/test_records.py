@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpipipe.errors import JobError, UserError, nearest
-from mpipipe.records import from_plain, load_json, save_json, to_plain
+from mpipipe.records import from_plain, load_json, read_text, save_json, to_plain
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,24 @@ def test_json_files(tmp_path):
     save_json(tree, path)
     assert load_json(Tree, path) == tree
     assert path.read_text(encoding="utf-8").endswith("}\n")
+
+
+@pytest.mark.parametrize("text", ["", "a = 'ä'\n", "[x]\r\ny = 1\r\n", "\x7f"])
+def test_a_byte_order_mark_and_the_kind_of_line_end_do_not_matter(tmp_path, text):
+    path = tmp_path / "some.txt"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_bytes(text.encode(encoding))
+        assert read_text(path) == text.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_another_encoding_says_what_to_do(tmp_path, encoding):
+    path = tmp_path / "some.txt"
+    path.write_bytes("a = 'ä'".encode(encoding))
+    with pytest.raises(
+        ValueError, match="UTF-16; save it as UTF-8" if "16" in encoding else "byte 6 is not UTF-8; save"
+    ):
+        read_text(path)
 
 
 def test_json_files_that_cannot_be_used(tmp_path):

@@ -187,6 +187,13 @@ def test_every_difference_is_a_notice_of_its_own():
     assert [notice.split(" (")[0] for notice in check_versions(unlike)] == [
         "hosts run different CPU kernels",
         "hosts run different BLAS libraries",
+        "hosts run different versions of Python",
+    ]
+
+
+def test_another_python_is_noticed_by_name():
+    assert check_versions(mixed("python", "3.11.7", "3.12.1")) == [
+        "hosts run different versions of Python (3.11.7 on mini0; 3.12.1 on mini1): install one of them on every host"
     ]
 
 

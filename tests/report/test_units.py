@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpipipe.report.units import figures, human_bytes, human_flops, human_rate, human_seconds, milliseconds
+from mpipipe.report.units import (
+    faster_text,
+    figures,
+    human_bytes,
+    human_flops,
+    human_rate,
+    human_seconds,
+    milliseconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +51,14 @@ def test_human_bytes(size, text):
 )
 def test_human_seconds(seconds, text):
     assert human_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "times, text",
+    [(1.5, "50% faster"), (1.006, "1% faster"), (1.004, "not faster"), (1.0, "not faster"), (0.9, "not faster")],
+)
+def test_a_gain_is_never_none_or_negative(times, text):
+    assert faster_text(times) == text
 
 
 def test_rates():

@@ -59,6 +59,7 @@ def test_what_is_remembered_is_recalled(path, capsys):
     "other",
     [
         subject(host(0, "mini1")),
+        subject(replace(host(0), ip="192.0.2.1")),
         subject(host(0, cpu="newer")),
         subject(host(0, kernel="Zen")),
         subject(host(0, numpy="3.0")),
@@ -68,7 +69,7 @@ def test_what_is_remembered_is_recalled(path, capsys):
         subject(job=replace(JOB, train=replace(JOB.train, tile_rows=7))),
         subject(host(0), host(1, "mini1"), host(2, "mini2"), host(3, "mini3")),
     ],
-    ids=["host", "cpu", "kernel", "numpy", "blas", "ranks", "threads", "tile_rows", "swept"],
+    ids=["host", "address", "cpu", "kernel", "numpy", "blas", "ranks", "threads", "tile_rows", "swept"],
 )
 def test_another_setting_is_timed_anew(path, other):
     remember(timed(subject(), times()), True, path)
