@@ -31,6 +31,7 @@ from mpipipe.resources import (
     places_of,
     pretence_text,
     pretended,
+    ranks_sharing,
     use_kernel,
 )
 from mpipipe.runtime.world import World
@@ -139,12 +140,20 @@ def _seating(plain: list[Any]) -> tuple[list[str], list[Any]]:
 
 
 def _levelled(cluster: Cluster) -> Cluster:
-    """Ranks of one host are alike: each gets the mean of their rates, the least of the memory that they saw, and the
-    number of cores that they have together."""
+    """Ranks of one host are alike: each gets the mean of their rates, the least of the memory that they saw;
+    and those that share cores have their number."""
     groups: dict[str, list[Host]] = {}
     for host in cluster.hosts:
         groups.setdefault(host.name, []).append(host)
-    return replace(cluster, hosts=tuple(_level(host, groups[host.name]) for host in cluster.hosts))
+    return replace(cluster, hosts=tuple(_pooled(cluster, _level(host, groups[host.name])) for host in cluster.hosts))
+
+
+def _pooled(cluster: Cluster, host: Host) -> Host:
+    """The host with the cores of all ranks that share them; the pool is named only where these are not just the ranks
+    of the host's name."""
+    sharing = ranks_sharing(cluster, host)
+    pool = "" if sharing == [other for other in cluster.hosts if other.name == host.name] else host.pool
+    return replace(host, cores=sum(other.cores for other in sharing), pool=pool)
 
 
 def _level(host: Host, group: list[Host]) -> Host:
@@ -153,7 +162,6 @@ def _level(host: Host, group: list[Host]) -> Host:
         matrix_flops=sum(one.matrix_flops for one in group) / len(group),
         elements=sum(one.elements for one in group) / len(group),
         available_bytes=min(one.available_bytes for one in group),
-        cores=sum(one.cores for one in group),
     )
 
 

@@ -177,6 +177,7 @@ def _stage_plan(chosen: Candidate, index: int, ground: Ground) -> StagePlan:
         latency_s=send.latency_s,
         wire_s=send.wire_s,
         weight_parts=weight_parts(problem, stage),
+        pool=host.core_pool,
         cores=host.cores,
         sleeping=problem.sleeping(stage),
         look_s=look_seconds(Cluster(ground.hosts), host),

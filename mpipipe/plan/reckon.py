@@ -51,7 +51,7 @@ def survey_ground(
     links = [[cluster.link(a.name, b.name) for b in hosts] for a in hosts]
     each = np.array([NOTICE_S if look_seconds(cluster, host) == LOOK_S else SHARED_NOTICE_S for host in hosts])
     notice_s = (each + each[:, None]) / 2
-    names_of_hosts = [host.name for host in hosts]
+    pools = [host.core_pool for host in hosts]
     problem = Problem(
         micros=micros,
         forward_s=seconds[0],
@@ -70,7 +70,7 @@ def survey_ground(
         weight_flops=np.array([cost.grad_weight.flops for cost in costs]),
         latency_s=np.array([[link.latency_s for link in row] for row in links]) + notice_s * (1 - np.eye(len(hosts))),
         bandwidth=np.array([[link.both_bandwidth for link in row] for row in links]),
-        machine=np.array([names_of_hosts.index(host.name) for host in hosts]),
+        machine=np.array([pools.index(pool) for pool in pools]),
         cores=np.array([host.cores for host in hosts]),
         sleep_s=np.array([sum(w.seconds for w in (c.forward, c.grad_input, c.grad_weight)) for c in costs]),
         load_s=load_s,
@@ -84,8 +84,7 @@ def look_seconds(cluster: Cluster, host: Host) -> float:
     """How often a rank looks for messages at the least."""
     if not is_crowded(cluster, host):
         return LOOK_S
-    ranks = sum(other.name == host.name for other in cluster.hosts)
-    return min(MOST_LOOK_S, SHARED_LOOK_S / min(1.0, host.cores / ranks))
+    return min(MOST_LOOK_S, SHARED_LOOK_S / min(1.0, host.cores))
 
 
 def seconds(work: Work, host: Host) -> float:

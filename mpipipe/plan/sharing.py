@@ -22,10 +22,9 @@ MAIN_S = 0.25e-3
 
 @dataclass(frozen=True)
 class Place:
-    """A rank: its host, its threads, and the cores that all ranks of the host have together (0: one for each thread).
-    Hosts are told apart by `host`, a name or a number."""
+    """A rank: its threads, and the cores that all ranks of its `pool` have together (0: one for each thread)."""
 
-    host: Hashable
+    pool: Hashable
     threads: int
     cores: float
 
@@ -34,7 +33,7 @@ def shared_cores(places: Sequence[Place]) -> tuple[Cores, ...]:
     """Of ranks in lanes of this order, those that share fewer cores than they have threads."""
     lanes: dict[Hashable, list[int]] = {}
     for lane, place in enumerate(places):
-        lanes.setdefault(place.host, []).append(lane)
+        lanes.setdefault(place.pool, []).append(lane)
     return tuple(
         Cores(places[held[0]].cores, tuple(held))
         for held in lanes.values()
@@ -46,8 +45,8 @@ def task_overheads(places: Sequence[Place]) -> list[float]:
     """Seconds that each task of a rank takes besides its work."""
     threads: dict[Hashable, int] = {}
     for place in places:
-        threads[place.host] = threads.get(place.host, 0) + place.threads
-    return [TASK_S + MAIN_S * (0 < place.cores <= threads[place.host]) for place in places]
+        threads[place.pool] = threads.get(place.pool, 0) + place.threads
+    return [TASK_S + MAIN_S * (0 < place.cores <= threads[place.pool]) for place in places]
 
 
 def slowdowns(places: Sequence[Place]) -> list[float]:

@@ -12,8 +12,8 @@ class StagePlan:
     Times are seconds of one worker thread; with `recompute`, I does F once more, which `input_s` does not count.
     A message to the next stage, or one back, holds the wire for `wire_s` and arrives `latency_s` later. `bytes` is the
     peak memory foretold; `available_bytes` what the rank has for all its stages. W is reckoned as `weight_parts` tasks.
-    Seconds are those of a thread with a core of its own, `sleeping` the part of them that needs none; all ranks of the
-    host have `cores` together, 0 where each thread has its own. A rank that waits for messages looks for them every
+    Seconds are those of a thread with a core of its own, `sleeping` the part of them that needs none; all ranks of one
+    `pool` have `cores` together, 0 where each thread has its own. A rank that waits for messages looks for them every
     `look_s` at the latest.
     """
 
@@ -33,6 +33,7 @@ class StagePlan:
     latency_s: float = 0.0
     wire_s: float = 0.0
     weight_parts: int = 1
+    pool: str = ""
     cores: float = 0.0
     sleeping: float = 0.0
     look_s: float = 0.2e-3

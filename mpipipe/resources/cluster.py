@@ -48,8 +48,14 @@ class Host:
     mpi: str = ""
     mpipipe: str = ""
     cores: float = 0.0
+    pool: str = ""
     layers: tuple[LayerTimes, ...] = ()
     hostname: str = ""
+
+    @property
+    def core_pool(self) -> str:
+        """The same for all that take from the same cores: what `pool` says, else the host's name."""
+        return self.pool or self.name
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,14 @@ class Cluster:
         return slower_of(one, other, parts) if parts else assumed_link(one, other)
 
 
+def ranks_sharing(cluster: Cluster, host: Host) -> list[Host]:
+    """Those that take from the same cores, itself among them."""
+    return [other for other in cluster.hosts if other.core_pool == host.core_pool]
+
+
 def is_crowded(cluster: Cluster, host: Host) -> bool:
-    """Whether the worker threads of all ranks of a host outnumber its cores."""
-    return 0 < host.cores < sum(other.threads for other in cluster.hosts if other.name == host.name)
+    """Whether the worker threads that share the host's cores outnumber them."""
+    return 0 < host.cores < sum(other.threads for other in ranks_sharing(cluster, host))
 
 
 def times_of(host: Host, signature: str, micro_batch: int) -> LayerTimes | None:

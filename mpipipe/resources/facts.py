@@ -29,11 +29,13 @@ SOMEBODY_ELSE = 0.8
 @dataclass(frozen=True)
 class Place:
     """A rank among those of its host: `ranks_here` share the memory; `sharing` of them may use the same cores, of
-    which this is number `turn`, from 0. (A launcher that binds ranks gives each cores of its own: `sharing` is 1.)"""
+    which this is number `turn`, from 0, and `pool` the lowest rank. (A launcher that
+    binds ranks gives each cores of its own: `sharing` is 1.)"""
 
     ranks_here: int = 1
     sharing: int = 1
     turn: int = 0
+    pool: int = 0
 
 
 def host_facts(rank: int, place: Place, mpi: str, rates: Rates) -> Host:
@@ -49,6 +51,7 @@ def host_facts(rank: int, place: Place, mpi: str, rates: Rates) -> Host:
         available_bytes=max(1, available_bytes // place.ranks_here),
         threads=share_of_threads(usable_threads(), place.sharing, place.turn),
         cores=_cores_of_rank(cores, place.sharing, rates.cpu_share),
+        pool=str(place.pool),
         matrix_flops=rates.matrix_flops,
         elements=rates.elements,
         cpu=cpu_model(),

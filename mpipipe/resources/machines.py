@@ -45,7 +45,7 @@ def places_of(seats: Sequence[Seat]) -> list[Place]:
     for rank, seat in enumerate(seats):
         sharing = [other for other, one in enumerate(seats) if seat.shares_cores(one)]
         here = sum(seat.shares_memory(one) for one in seats)
-        places.append(Place(here, len(sharing), sharing.index(rank)))
+        places.append(Place(here, len(sharing), sharing.index(rank), sharing[0]))
     return places
 
 

@@ -123,6 +123,7 @@ def _disguised(host: Host, mask: PretendHost) -> Host:
         available_bytes=min(host.available_bytes, mask.memory_bytes or host.available_bytes),
         threads=mask.threads or host.threads,
         cores=0.0,
+        pool="",
         matrix_flops=host.matrix_flops * mask.speed,
         elements=host.elements * mask.speed,
     )

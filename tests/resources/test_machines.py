@@ -50,8 +50,8 @@ def test_hosts_of_one_name_are_numbered_by_address():
 
 
 def test_clones_share_nothing():
-    assert places_of([seat(boot_id=boot) for boot in "abc"]) == [Place(1, 1, 0)] * 3
-    assert places_of([seat(ip=ip, boot_id="") for ip in ADDRESSES]) == [Place(1, 1, 0)] * 3
+    assert places_of([seat(boot_id=boot) for boot in "abc"]) == [Place(1, 1, 0, rank) for rank in range(3)]
+    assert places_of([seat(ip=ip, boot_id="") for ip in ADDRESSES]) == [Place(1, 1, 0, rank) for rank in range(3)]
 
 
 def test_containers_on_one_machine_share_its_memory_and_cores():
@@ -62,12 +62,12 @@ def test_containers_on_one_machine_share_its_memory_and_cores():
 
 def test_what_a_container_has_for_itself_is_not_shared():
     one, two = seat("one", memory_group="1", cpu_group="1"), seat("two", memory_group="2", cpu_group="2")
-    assert places_of([one, two]) == [Place(1, 1, 0)] * 2
-    assert places_of([one, replace(two, memory_group="1")]) == [Place(2, 1, 0)] * 2
+    assert places_of([one, two]) == [Place(1, 1, 0, 0), Place(1, 1, 0, 1)]
+    assert places_of([one, replace(two, memory_group="1")]) == [Place(2, 1, 0, 0), Place(2, 1, 0, 1)]
     assert places_of([seat(cores=(0, 1)), seat(cores=(2, 3)), seat(cores=(3, 4))]) == [
         Place(3, 1, 0),
-        Place(3, 2, 0),
-        Place(3, 2, 1),
+        Place(3, 2, 0, 1),
+        Place(3, 2, 1, 1),
     ]
 
 
