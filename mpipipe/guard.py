@@ -14,7 +14,7 @@ from collections.abc import Callable
 from threadpoolctl import threadpool_limits
 
 from mpipipe.errors import InterruptedRunError, MpipipeError, UserError
-from mpipipe.launcher import last_word, under_open_mpi, undo_binding
+from mpipipe.launcher import last_word, note_outcome, under_open_mpi, undo_binding
 from mpipipe.runtime.collect import WRITER
 from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.signals import Signals
@@ -34,6 +34,7 @@ def run_ranks(body: Body) -> int:
     except UserError as error:  # which other hosts may not have met
         print_error(error)
         return error.status
+    _note(world, "ready")  # every rank has come this far, or MPI would not have started, and handles signals
     try:
         status = body(world, signals)
     except Stopped as stopped:
@@ -51,6 +52,7 @@ def run_ranks(body: Body) -> int:
         status = error.status if isinstance(error, MpipipeError) else 1
         _abort(world, status)
     signals.calm()
+    _note(world, f"ended {status}")
     if any(thread.name == WRITER for thread in threading.enumerate()):
         sys.stdout.flush()
         os._exit(status)  # the interpreter's own end would wait for HDF5's lock, which that thread holds, for ever
@@ -67,6 +69,7 @@ def _interrupted(world: World, text: str) -> None:
         last_word(f"mpipipe: {text}")
     else:
         time.sleep(2)  # rank 0 has the last word, and ends this rank before that
+    _note(world, f"ended {InterruptedRunError.status}")
     if under_open_mpi():
         os._exit(InterruptedRunError.status)  # mpirun ends the others; MPI_Abort would only add a page of text
     _abort(world, InterruptedRunError.status)
@@ -83,7 +86,13 @@ def _fault(world: World, error: BaseException) -> None:
     print(f"### {where}:\n{text}", file=sys.stderr, end="", flush=True)
 
 
+def _note(world: World, line: str) -> None:
+    if world.rank == 0:
+        note_outcome(line)
+
+
 def _abort(world: World, status: int) -> None:
+    _note(world, f"ended {status}")
     sys.stdout.flush()
     if world.size > 1:
         world.abort(status)

@@ -8,6 +8,7 @@ from pathlib import Path
 RANK_NAMES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 LAUNCHERS = {"mpirun", "mpiexec", "prterun", "prted", "orterun", "orted", "hydra_pmi_proxy", "slurmstepd"}
 """Programs that start ranks, by the names (of at most 15 characters) that the kernel shows."""
+OUTCOME_NAME = "MPIPIPE_OUTCOME"
 SIZE_NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
@@ -87,3 +88,14 @@ def launcher_stream(descriptor: int, proc: Path = Path("/proc")) -> Path | None:
     except OSError:
         return None
     return target if str(target).startswith(("/dev/pts/", "/dev/tty")) else None
+
+
+def note_outcome(line: str) -> None:
+    """A line for the script that started the launcher, in the new file that it names in MPIPIPE_OUTCOME, if it does.
+
+    Only rank 0 calls this, whose host that script runs on. A file that cannot be written must not end a run.
+    """
+    path = os.environ.get(OUTCOME_NAME)
+    if path:
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"{line}\n")

@@ -17,6 +17,7 @@ from mpipipe.enlist import Brief, enlist
 from mpipipe.errors import InterruptedRunError, UserError
 from mpipipe.fit import check_inputs, check_micro_batches, check_targets, looks_ahead
 from mpipipe.job import job_to_text
+from mpipipe.launcher import note_outcome
 from mpipipe.layers import build_model
 from mpipipe.measure import measure
 from mpipipe.planning import plan_job
@@ -163,6 +164,7 @@ class Lead:
         assert self.subject is not None and self.brief is not None
         cluster, quiet = self.subject.cluster, self.request.quiet
         folder = open_folder(self.request, self.start)
+        note_outcome(f"folder {folder.path}")
         remember(self.subject, quiet)
         write_text(folder.job, job_to_text(self.start.job))
         write_json(folder.cluster, cluster)
@@ -193,6 +195,7 @@ def _interrupted(run: Run, steps: Steps) -> str:
 
 def _leave(run: Run, steps: Steps) -> None:
     """summary.json, loss.png, and what was reached."""
+    note_outcome(f"stopped {steps.stopped}")
     if steps.row is None:
         show(f"nothing is left to train: step {steps.position.step} of {run.total_steps} was reached before", run.quiet)
         return
