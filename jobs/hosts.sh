@@ -56,5 +56,8 @@ check_hosts() { # all at once
     wrong=$(for host in "${hosts[@]}"; do
         is_here "$host" || check_host "$host" "$wanted" &
     done; wait)
-    [ -z "$wrong" ] || fail "$wrong"
+    if [ -n "$wrong" ]; then
+        while read -r host; do say "$host"; done <<<"$wrong"
+        exit 2
+    fi
 }

@@ -97,5 +97,5 @@ def note_outcome(line: str) -> None:
     """
     path = os.environ.get(OUTCOME_NAME)
     if path:
-        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
+        with contextlib.suppress(OSError), Path(path).open("a", errors="surrogateescape") as file:
             file.write(f"{line}\n")
