@@ -37,7 +37,8 @@ print(\"Python %d.%d\" % sys.version_info[:2], \"with mpipipe\", mpipipe.__versi
 
 check_host() {  # check_host HOST WANTED: a line if it cannot take part
     local said
-    if said=$(facts timeout 20 ssh -o BatchMode=yes -o ConnectTimeout=5 "$1" 2>&1); then
+    # ssh ends its own lines in CR LF.
+    if said=$(facts timeout 20 ssh -o BatchMode=yes -o ConnectTimeout=5 "$1" 2>&1 | tr -d '\r'); then
         [ "$said" = "$2" ] || echo "$1: $said; needed: $2, as here; do: install the same there"
     else
         case $? in

@@ -133,12 +133,41 @@ def test_the_death_of_a_rank_ends_the_job_with_a_status(cluster: Cluster) -> Non
     wait_until(lambda: not any(map(cluster.ranks_on, HOSTS)), 15, lambda: "ranks are left")
 
 
-@pytest.mark.parametrize(("fault", "launcher"), [("crash", MPIRUN), ("poweroff", MINIS_SH)], ids=["crash", "poweroff"])
-def test_the_loss_of_a_host_ends_the_job(cluster: Cluster, fault: str, launcher: list[str]) -> None:
-    if launcher is MINIS_SH and Path(sys.prefix) != PROJECT / ".venv":
+def need_venv() -> None:
+    """jobs/minis.sh runs the Python of .venv."""
+    if Path(sys.prefix) != PROJECT / ".venv":
         missing("jobs/minis.sh, which uses .venv, and this is another Python")
-    train = start_endless(cluster, launcher)
-    assert cluster.hosts(fault, "mini5").returncode == 0
+
+
+def test_the_crash_of_a_host_ends_the_job(cluster: Cluster) -> None:
+    train = start_endless(cluster, MPIRUN)
+    assert cluster.hosts("crash", "mini5").returncode == 0
     train.wait(timeout=15)  # Open MPI's status is sometimes 0 here
+    wait_until_no_rank_is_left(cluster)
+
+
+@pytest.mark.parametrize("fault", [["poweroff", "mini5"], ["link", "mini5", "down"]], ids=["poweroff", "cable"])
+def test_a_host_that_falls_silent_ends_the_job_script_with_a_status(cluster: Cluster, fault: list[str]) -> None:
+    need_venv()
+    train = start_endless(cluster, MINIS_SH)
+    assert cluster.hosts(*fault).returncode == 0
+    assert train.wait(timeout=15) == 1, cluster.printed()
+    assert "a host was lost" in cluster.printed()
+    wait_until_no_rank_is_left(cluster)
+
+
+def wait_until_no_rank_is_left(cluster: Cluster) -> None:
+    """On any host but mini5, which is the one that was lost."""
     remaining = [host for host in HOSTS if host != "mini5"]
     wait_until(lambda: not any(map(cluster.ranks_on, remaining)), 15, lambda: "ranks are left")
+
+
+def test_hosts_that_cannot_take_part_are_named_before_anything_starts(cluster: Cluster) -> None:
+    need_venv()
+    assert cluster.hosts("link", "mini2", "down").returncode == 0
+    assert cluster.hosts("on", "mini7", "mount", "-t", "tmpfs", "none", f"{PROJECT}/.venv/bin").returncode == 0
+    refused = cluster.start(MINIS_SH)
+    assert refused.wait(timeout=30) == 2, cluster.printed()
+    lines = cluster.printed().splitlines()
+    assert sorted(line.split(":")[1].strip() for line in lines) == ["mini2", "mini7"], lines
+    assert not any(map(cluster.ranks_on, ["thinkpad", "mini1"]))

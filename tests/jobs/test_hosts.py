@@ -13,7 +13,7 @@ case $host in
     old) echo "Python 3.9 with mpipipe 1.0" ;;
     bare) echo "bash: python: No such file or directory" >&2; exit 127 ;;
     empty) echo "Traceback" >&2; echo "ModuleNotFoundError: No module named 'mpipipe'" >&2; exit 1 ;;
-    off) echo "ssh: connect to host off port 22: No route to host" >&2; exit 255 ;;
+    off) echo "ssh: connect to host off port 22: No route to host"$'\\r' >&2; exit 255 ;;
     *) echo "{HERE}" ;;
 esac
 """
@@ -61,6 +61,7 @@ def test_a_host_that_cannot_take_part_is_named(scripts: Scripts, host: str, said
     status, printed = scripts.run("minis.sh")
     assert status == 2
     assert f"minis.sh: {host}: {said}" in printed
+    assert printed.count("\n") == 1
     assert "mini1" not in printed
     assert "mpirun" not in scripts.calls()
 
