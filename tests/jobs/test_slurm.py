@@ -82,6 +82,14 @@ def test_the_index_of_an_array_is_the_seed_unless_another_is_given(job: Scripts)
     assert "train --set train.seed=3 digits --set train.seed=9 --out results/slurm-5_3" in job.calls()
 
 
+@pytest.mark.parametrize(("tasks", "out"), [("2", "runs/3"), ("1", "runs")])
+def test_tasks_of_an_array_share_no_folder(job: Scripts, tasks: str, out: str) -> None:
+    job.environment |= {"SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": tasks}
+    job.environment["OUT"] = "runs"
+    assert job.run("train.slurm")[0] == 0
+    assert f"--out {out}\n" in job.calls()
+
+
 def test_it_goes_on_from_a_checkpoint(job: Scripts) -> None:
     (job.top / "results/slurm-7/checkpoints").mkdir(parents=True)
     (job.top / "results/slurm-7/checkpoints/step-1.h5").touch()
