@@ -6,6 +6,10 @@ from mpipipe.runtime.messages import Patience, Tag, Transport, wait_all
 from mpipipe.runtime.orders import ORDER_SIZE, Order, What, unpack_order
 
 
+LOOKS = 8
+"""Of so many calls of `look` one asks MPI: orders are rarely early, and asking takes as long as all else in a wait."""
+
+
 class Interruption(Exception):  # noqa: N818
     """Ends what a rank is doing, and is no fault of it."""
 
@@ -25,6 +29,7 @@ class Inbox:
         self.transport, self.conductor = transport, conductor
         self.array = np.zeros(ORDER_SIZE)
         self.early: Order | None = None
+        self.looks = 0
         self._expect()
 
     def next(self, patience: Patience) -> Order:
@@ -37,7 +42,8 @@ class Inbox:
 
     def look(self) -> None:
         """Rank 0 may be a step ahead of a slow rank: only DIAGNOSE overrules, any other order waits for its turn."""
-        if self.request is None or self.early or not self.transport.finished([self.request]):
+        self.looks += 1
+        if self.looks % LOOKS or self.request is None or self.early or not self.transport.finished([self.request]):
             return
         order = self._take()
         if order.what == What.DIAGNOSE:
