@@ -5,7 +5,6 @@ import numpy as np
 from mpipipe.runtime.messages import Patience, Tag, Transport, wait_all
 from mpipipe.runtime.orders import ORDER_SIZE, Order, What, unpack_order
 
-
 LOOKS = 8
 """Of so many calls of `look` one asks MPI: orders are rarely early, and asking takes as long as all else in a wait."""
 
