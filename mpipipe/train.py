@@ -62,7 +62,15 @@ from mpipipe.start import (
     with_micro_batch,
 )
 from mpipipe.steps import Run, Steps
-from mpipipe.survey import agree_to_pretend, pretence_notices, survey, versions_notices, wishes, with_kernel
+from mpipipe.survey import (
+    agree_to_pretend,
+    kernel_notices,
+    pretence_notices,
+    survey,
+    versions_notices,
+    wishes,
+    with_kernel,
+)
 
 
 def train(world: World, request: Request, signals: Signals) -> int:
@@ -70,8 +78,10 @@ def train(world: World, request: Request, signals: Signals) -> int:
     with ExitStack() as stack:
         lead = Lead(request, stack)
         pretence = agree_to_pretend(world, request.pretend)
-        cluster = survey(world, world.share(lead.read_job), pretence)
+        wanted = world.share(lead.read_job)
+        cluster = survey(world, wanted, pretence)
         notices = [*pretence_notices(pretence, request.pretend), *versions_notices(world, cluster)]
+        notices += kernel_notices(world, wanted)
         world.share(lambda: lead.open(cluster, notices))
         subject = measure(world, lead.subject, pretence)
         brief = from_plain(Brief, world.share(lambda: lead.make_brief(subject)), "brief")
