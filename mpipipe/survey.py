@@ -1,5 +1,6 @@
 """Who is here: every rank measures its host, all at the same moment, and rank 0 gets the Cluster."""
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from mpipipe.resources import (
     Place,
     Pretence,
     Seat,
+    arithmetic,
     boot_id,
     check_versions,
     choose_kernel,
@@ -119,6 +121,15 @@ def with_kernel(start: Start, kernel: str) -> Start:
     why = f"{KERNEL_VARIABLE} is set in the environment" if is_set else "not all ranks can use it"
     notice = f"the job wants the BLAS kernel {train.kernel}, but {why}; they use {used}"
     return replace(start, notices=(*start.notices, f"{notice}: results may differ in the last bits"))
+
+
+def changed_arithmetic(versions: str, cluster: Cluster) -> list[str]:
+    """A notice where these hosts round otherwise than those that a checkpoint names in its versions (JSON)."""
+    before, now = json.loads(versions), arithmetic(cluster)
+    changed = [f"{key} {before[key]} (now {now[key]})" for key in now if before.get(key, now[key]) != now[key]]
+    if not changed:
+        return []
+    return [f"the checkpoint was computed with {', '.join(changed)}: results may differ in the last bits"]
 
 
 def kernel_notices(world: World, plain: Any) -> list[str]:

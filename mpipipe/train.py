@@ -64,6 +64,7 @@ from mpipipe.start import (
 from mpipipe.steps import Run, Steps
 from mpipipe.survey import (
     agree_to_pretend,
+    changed_arithmetic,
     kernel_notices,
     pretence_notices,
     survey,
@@ -136,6 +137,8 @@ class Lead:
             warn(notice, quiet)
         if self.start.checkpoint:
             self.stored = self.stack.enter_context(open_checkpoint(self.start.checkpoint))
+            for notice in changed_arithmetic(self.stored.facts.versions, cluster):
+                warn(notice, quiet)
         samples = self.samples = open_samples(job, self.stored)
         model = build_model(job.model, samples.data.train.shape)
         for notice in samples.data.notices:
