@@ -110,6 +110,11 @@ def versions_notices(world: World, cluster: Cluster | None) -> list[str]:
     return told
 
 
+def host_notices(world: World, cluster: Cluster | None, plain: Any) -> list[str]:
+    """Those on unlike hosts and on a kernel that the job (by its Wishes as plain data) left open."""
+    return [*versions_notices(world, cluster), *kernel_notices(world, plain)]
+
+
 def with_kernel(start: Start, kernel: str) -> Start:
     """The same start, its job naming the kernel that was chosen, so that a resumed run keeps it."""
     train = start.job.train
@@ -123,7 +128,7 @@ def with_kernel(start: Start, kernel: str) -> Start:
     return replace(start, notices=(*start.notices, f"{notice}: results may differ in the last bits"))
 
 
-def changed_arithmetic(versions: str, cluster: Cluster) -> list[str]:
+def changed_rounding(versions: str, cluster: Cluster) -> list[str]:
     """A notice where these hosts round otherwise than those that a checkpoint names in its versions (JSON)."""
     before, now = json.loads(versions), arithmetic(cluster)
     changed = [f"{key} {before[key]} (now {now[key]})" for key in now if before.get(key, now[key]) != now[key]]

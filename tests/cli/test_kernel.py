@@ -14,7 +14,7 @@ from mpipipe.job import Job, job_from_text, read_job
 from mpipipe.resources import Cluster, Host, arithmetic, current_kernel
 from mpipipe.resources.kernels import CHOICES
 from mpipipe.start import Request, Start, find_start
-from mpipipe.survey import changed_arithmetic, with_kernel
+from mpipipe.survey import changed_rounding, with_kernel
 
 from .running import JOB, environment, newest
 
@@ -49,8 +49,8 @@ def test_a_checkpoint_of_hosts_that_round_otherwise_is_said(key):
     here = Host(0, "a", "", 1, 1, 1, 1.0, 1.0, blas="openblas 1", kernel="Haswell/X86_V3", numpy="2.4")
     hosts = Cluster((here, replace(here, rank=1)))
     written = arithmetic(hosts)
-    assert changed_arithmetic(json.dumps(written), hosts) == changed_arithmetic('{"mpi": "other"}', hosts) == []
-    (notice,) = changed_arithmetic(json.dumps({**written, key: "another"}), hosts)
+    assert changed_rounding(json.dumps(written), hosts) == changed_rounding('{"mpi": "other"}', hosts) == []
+    (notice,) = changed_rounding(json.dumps({**written, key: "another"}), hosts)
     assert f"computed with {key} another (now {written[key]})" in notice and "last bits" in notice
 
 
