@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mpipipe.checkpoint import compare, describe
+from mpipipe.checkpoint import compare, describe, kernels_of
 from mpipipe.errors import UserError, nearest
 from mpipipe.report import differences_table, entries_table, facts_text, show, write_text
 from mpipipe.schedule import (
@@ -37,11 +37,13 @@ def show_checkpoint(path: Path, with_stats: bool) -> int:
 def show_differences(path: Path, other: Path) -> int:
     """Print where two checkpoints differ; 1 if they do. Raises CheckpointError."""
     differences = compare(path, other)
-    if not differences:
+    if differences:
+        show(differences_table(differences))
+    else:
         show(f"no difference: every array and the position of {path} and {other} are the same, bit for bit")
-        return 0
-    show(differences_table(differences))
-    return 1
+    for file, kernel in zip((path, other), kernels_of(path, other), strict=True):
+        show(f"kernel of {file}: {kernel}")
+    return 1 if differences else 0
 
 
 @dataclass(frozen=True)

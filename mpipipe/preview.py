@@ -13,7 +13,20 @@ from mpipipe.layers import Model, build_model
 from mpipipe.measure import measure_alone
 from mpipipe.planning import compare_job, plan_job
 from mpipipe.report import explained_table, hosts_table, plan_table, plan_text, show, warn, write_json
-from mpipipe.resources import Cluster, Place, check_versions, host_facts, load_cluster, measure_rates, names_notices
+from mpipipe.resources import (
+    KERNEL_VARIABLE,
+    Cluster,
+    Place,
+    check_versions,
+    choose_kernel,
+    host_facts,
+    kernels_here,
+    load_cluster,
+    measure_rates,
+    names_notices,
+    unusable_kernel,
+    use_kernel,
+)
 from mpipipe.start import Request, fit_batch, open_samples, settings_of
 
 
@@ -51,7 +64,10 @@ def plan_alone(request: PlanRequest) -> int:
         cluster = _with_threads(load_cluster(Path(request.cluster)), job)
         show_cluster(cluster, request.run.quiet)
         return show_plan(request, Subject(cluster, *with_model(job)))
+    if found := unusable_kernel():
+        raise UserError(KERNEL_VARIABLE, f"{found}, which this CPU cannot run", "a kernel for this CPU", "unset it")
     with threadpool_limits(1):
+        use_kernel(choose_kernel(job.train.kernel, [kernels_here()]))
         cluster = _with_threads(Cluster((host_facts(0, Place(), "", measure_rates()),)), job)
         show_cluster(cluster, request.run.quiet)
         subject = measure_alone(recall(Subject(cluster, *with_model(job)), request.run.quiet))

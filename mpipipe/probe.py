@@ -11,7 +11,7 @@ from mpipipe.report import layers_table, links_table, show, write_json
 from mpipipe.resources import Cluster, idle_notices, listed_hosts
 from mpipipe.runtime.world import World
 from mpipipe.start import Request
-from mpipipe.survey import agree_to_pretend, pretence_notices, survey, wishes
+from mpipipe.survey import agree_to_pretend, kernel_notices, pretence_notices, survey, wishes
 
 
 def probe(world: World, request: Request, save: str | None) -> int:
@@ -55,8 +55,10 @@ def _measured(world: World, request: Request, afresh: bool) -> Subject | None:
     """The hosts, shown, and then their links and layers; on rank 0."""
     lead = _Lead(request, afresh or request.pretend is not None)
     pretence = agree_to_pretend(world, request.pretend)
-    cluster = survey(world, world.share(lead.read_job), pretence)
-    world.share(lambda: lead.open(cluster, pretence_notices(pretence, request.pretend)))
+    wanted = world.share(lead.read_job)
+    cluster = survey(world, wanted, pretence)
+    notices = [*pretence_notices(pretence, request.pretend), *kernel_notices(world, wanted)]
+    world.share(lambda: lead.open(cluster, notices))
     return measure(world, lead.subject, pretence)
 
 

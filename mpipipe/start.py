@@ -116,11 +116,19 @@ def find_start(request: Request) -> Start:
     else:
         # Where the earlier run was told to stop, and its hosts' threads, are no part of what is gone on with.
         job = job_from_text(text, where, ("run.stop_after=0", "run.threads=0", *settings_of(request)))
-    if job.train.kernel == "auto":
-        job = replace(job, train=replace(job.train, kernel=job_from_text(text, where).train.kernel))
+    before = job_from_text(text, where)
+    job = _with_kept(job, before)
     folder = Path(request.out) if request.out else _home(path)
-    notices += [*_changed(job_from_text(text, where), job), *_left_behind(folder, step)]
+    notices += [*_changed(before, job), *_left_behind(folder, step)]
     return Start(job, path, folder, tuple(notices))
+
+
+def _with_kept(job: Job, before: Job) -> Job:
+    """The same job; what it leaves open is what was chosen when the run began, for it decides how sums are rounded."""
+    train, kept = job.train, before.train
+    kernel = kept.kernel if train.kernel == "auto" else train.kernel
+    micro_batch = train.micro_batch or min(kept.micro_batch, train.batch)
+    return replace(job, train=replace(train, kernel=kernel, micro_batch=micro_batch))
 
 
 def with_micro_batch(start: Start, micro_batch: int) -> Start:

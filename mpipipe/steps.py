@@ -16,7 +16,7 @@ from mpipipe.records import to_plain
 from mpipipe.replan import Replanner
 from mpipipe.report import MetricsRow, Moment, RunFolder, human_bytes, human_seconds, open_log, progress, write_json
 from mpipipe.report.timeline import make_timeline, write_timeline
-from mpipipe.resources import Cluster
+from mpipipe.resources import Cluster, arithmetic
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.result import StepResult
 from mpipipe.runtime.signals import Signals
@@ -182,7 +182,7 @@ class Steps:
         """Begin a checkpoint of the weights as they are."""
         run, plan, position = self.run, self.conductor.plan, self.position
         host = run.cluster.hosts[0]
-        versions = {"mpipipe": host.mpipipe, "python": host.python, "numpy": host.numpy, "mpi": host.mpi}
+        versions = {"mpipipe": host.mpipipe, "python": host.python, "mpi": host.mpi, **arithmetic(run.cluster)}
         facts = Facts(
             position,
             run.job.train.seed,

@@ -1,5 +1,6 @@
 """Who is here: every rank measures its host, all at the same moment, and rank 0 gets the Cluster."""
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,37 +11,48 @@ from mpipipe.records import from_plain, to_plain
 from mpipipe.resources import (
     KERNEL_VARIABLE,
     Cluster,
+    ClusterError,
     Host,
+    Kernels,
     Place,
     Pretence,
     Seat,
+    arithmetic,
     boot_id,
     check_versions,
     choose_kernel,
     current_kernel,
+    gain,
     host_facts,
     idle_notices,
     ip_address,
     kernel_rates,
+    kernels_here,
     limiting_group,
     listed_hosts,
     load_pretence,
     measure_rates,
     names_notices,
     names_of,
+    other_kernels,
     places_of,
     pretence_text,
     pretended,
     ranks_sharing,
+    unusable_kernel,
     use_kernel,
 )
 from mpipipe.runtime.world import World
 from mpipipe.start import Start
 
+CLEARLY = 1.25
+"""Another kernel is worth a notice if it is this many times as fast in every round: from one round to the next, one
+CPU varies by a tenth."""
+
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a job wants of the hosts: `threads` of each rank (0: what is there), BLAS's `kernel` ("auto": the best)."""
+    """What a job wants of the hosts: `threads` of each rank (0: what is there), BLAS's `kernel` ("auto": by CPU)."""
 
     threads: int = 0
     kernel: str = "auto"
@@ -74,7 +86,7 @@ def survey(world: World, plain: Any, pretence: Pretence | None = None) -> Cluste
     own_name, world.host = world.host, names[world.rank]
     wanted = from_plain(Wishes, plain, "wishes")
     world.meet()
-    kernel = _settle_kernel(world, wanted.kernel)
+    kernel = _agree_on_kernel(world, wanted.kernel)
     world.meet()
     rates = measure_rates()
     host = host_facts(world.rank, from_plain(Place, places[world.rank], "place"), world.mpi_version, rates)
@@ -98,6 +110,11 @@ def versions_notices(world: World, cluster: Cluster | None) -> list[str]:
     return told
 
 
+def host_notices(world: World, cluster: Cluster | None, plain: Any) -> list[str]:
+    """Those on unlike hosts and on a kernel that the job (by its Wishes as plain data) left open."""
+    return [*versions_notices(world, cluster), *kernel_notices(world, plain)]
+
+
 def with_kernel(start: Start, kernel: str) -> Start:
     """The same start, its job naming the kernel that was chosen, so that a resumed run keeps it."""
     train = start.job.train
@@ -111,21 +128,61 @@ def with_kernel(start: Start, kernel: str) -> Start:
     return replace(start, notices=(*start.notices, f"{notice}: results may differ in the last bits"))
 
 
-def _settle_kernel(world: World, wanted: str) -> str:
-    """Let all ranks compute with one kernel: the wanted one where all can, else the best that all can, else what they
-    have; its name, or nothing where they differ."""
-    told = world.gather([current_kernel(), kernel_rates()])
+def changed_rounding(versions: str, cluster: Cluster) -> list[str]:
+    """A notice where these hosts round otherwise than those that a checkpoint names in its versions (JSON)."""
+    before, now = json.loads(versions), arithmetic(cluster)
+    changed = [f"{key} {before[key]} (now {now[key]})" for key in now if before.get(key, now[key]) != now[key]]
+    if not changed:
+        return []
+    return [f"the checkpoint was computed with {', '.join(changed)}: results may differ in the last bits"]
+
+
+def kernel_notices(world: World, plain: Any) -> list[str]:
+    """Every rank calls this after `survey`: notices on a kernel that the job left open, on rank 0. One says that the
+    environment fixed it, one that another would be clearly faster. What is measured for that decides nothing."""
+    if from_plain(Wishes, plain, "wishes").kernel != "auto":
+        return []
+    here, kernel = kernels_here(), current_kernel()
+    told = world.gather([to_plain(here), kernel, KERNEL_VARIABLE in os.environ])
+    others: list[str] = world.share(lambda: _others(told or []))
+    rates = world.gather(kernel_rates((kernel, *others)) if others else {})
+    if told is None or rates is None:
+        return []
+    fixed = any(is_set for *_, is_set in told)
+    notices = [f"{KERNEL_VARIABLE} in the environment fixes the BLAS kernel: {kernel}"] if fixed else []
+    for other in others:
+        times = gain(kernel, other, rates)
+        if times >= CLEARLY:
+            how = f"--set train.kernel={other} (the results differ in the last bits)"
+            notices.append(f"matrix products would be {times:.2f} times as fast, or more, with {how}")
+    return notices
+
+
+def _others(told: list[Any]) -> list[str]:
+    """The kernels that all ranks could use in place of the one that they share."""
+    hosts = [from_plain(Kernels, plain, "kernels") for plain, *_ in told]
+    have = {kernel for _, kernel, _ in told}
+    return list(other_kernels(have.pop(), hosts)) if len(have) == 1 else []
+
+
+def _agree_on_kernel(world: World, wanted: str) -> str:
+    """Let all ranks compute with one kernel; its name, or nothing where they have none in common and stay with theirs.
+
+    Raises ClusterError (or Stopped) where the environment names a kernel that a host cannot run.
+    """
+    told = world.gather([world.host, unusable_kernel(), to_plain(kernels_here())])
     chosen: str = world.share(lambda: _choice(told or [], wanted))
     if chosen:
         use_kernel(chosen)
     return chosen
 
 
-def _choice(told: list[tuple[str, dict[str, float]]], wanted: str) -> str:
-    rates, have = [host for _, host in told], {name for name, _ in told}
-    if all(wanted in host for host in rates):
-        return wanted
-    return choose_kernel(rates) or (have.pop() if len(have) == 1 else "")
+def _choice(told: list[Any], wanted: str) -> str:
+    for host, unusable, _ in told:
+        if unusable:
+            found = f"{unusable}, which the CPU of {host} cannot run"
+            raise ClusterError(KERNEL_VARIABLE, found, "a kernel for this CPU", f"unset {KERNEL_VARIABLE}")
+    return choose_kernel(wanted, [from_plain(Kernels, plain, "kernels") for *_, plain in told])
 
 
 def _seat(name: str) -> Seat:

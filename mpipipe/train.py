@@ -62,7 +62,15 @@ from mpipipe.start import (
     with_micro_batch,
 )
 from mpipipe.steps import Run, Steps
-from mpipipe.survey import agree_to_pretend, pretence_notices, survey, versions_notices, wishes, with_kernel
+from mpipipe.survey import (
+    agree_to_pretend,
+    changed_rounding,
+    host_notices,
+    pretence_notices,
+    survey,
+    wishes,
+    with_kernel,
+)
 
 
 def train(world: World, request: Request, signals: Signals) -> int:
@@ -70,8 +78,9 @@ def train(world: World, request: Request, signals: Signals) -> int:
     with ExitStack() as stack:
         lead = Lead(request, stack)
         pretence = agree_to_pretend(world, request.pretend)
-        cluster = survey(world, world.share(lead.read_job), pretence)
-        notices = [*pretence_notices(pretence, request.pretend), *versions_notices(world, cluster)]
+        wanted = world.share(lead.read_job)
+        cluster = survey(world, wanted, pretence)
+        notices = [*pretence_notices(pretence, request.pretend), *host_notices(world, cluster, wanted)]
         world.share(lambda: lead.open(cluster, notices))
         subject = measure(world, lead.subject, pretence)
         brief = from_plain(Brief, world.share(lambda: lead.make_brief(subject)), "brief")
@@ -122,10 +131,11 @@ class Lead:
         self.start = with_kernel(self.start, cluster.kernel)
         job, quiet = self.start.job, self.request.quiet
         show(hosts_table(cluster), quiet)
-        for notice in (*self.start.notices, *notices):
-            warn(notice, quiet)
         if self.start.checkpoint:
             self.stored = self.stack.enter_context(open_checkpoint(self.start.checkpoint))
+        versions = self.stored.facts.versions if self.stored else "{}"
+        for notice in (*self.start.notices, *notices, *changed_rounding(versions, cluster)):
+            warn(notice, quiet)
         samples = self.samples = open_samples(job, self.stored)
         model = build_model(job.model, samples.data.train.shape)
         for notice in samples.data.notices:

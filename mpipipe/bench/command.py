@@ -21,7 +21,7 @@ from mpipipe.report import show, write_json
 from mpipipe.resources import usable_threads
 
 BLAS_CHOICES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-"""What a user or a site may have set for other programs: a benchmark lets mpipipe choose its kernel by measuring."""
+"""What a user or a site may have set for other programs: a benchmark lets mpipipe choose its kernel by the CPU."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Checkpoints: HDF5 files that belong to the model, not to the cluster. Only rank 0 reads and writes them."""
 
-from mpipipe.checkpoint.inspect import Difference, Entry, Stats, compare, describe
+from mpipipe.checkpoint.inspect import Difference, Entry, Stats, compare, describe, kernel_of, kernels_of
 from mpipipe.checkpoint.layout import DataFacts, Facts, Piece, Position, compare_models, pieces
 from mpipipe.checkpoint.read import Checkpoint, open_checkpoint, verify
 from mpipipe.checkpoint.store import (
@@ -29,6 +29,8 @@ __all__ = [
     "describe",
     "drop_old",
     "drop_temporary",
+    "kernel_of",
+    "kernels_of",
     "later_checkpoints",
     "list_checkpoints",
     "newest_good",

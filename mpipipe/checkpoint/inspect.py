@@ -1,5 +1,7 @@
 """Looking into checkpoints without MPI: every data set with its statistics, and where two checkpoints differ."""
 
+import json
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +54,21 @@ def describe(path: Path, with_stats: bool) -> tuple[Facts, list[Entry]]:
             for place, data in all_datasets(checkpoint.file)
         ]
         return checkpoint.facts, entries
+
+
+def kernel_of(facts: Facts) -> str:
+    """What a checkpoint was computed with, such as `Haswell/X86_V3`; of older files the kernel that their job names."""
+    written = json.loads(facts.versions).get("kernel")
+    return str(written or tomllib.loads(facts.job).get("train", {}).get("kernel", "unknown"))
+
+
+def kernels_of(*paths: Path) -> list[str]:
+    """Of each checkpoint. Raises CheckpointError."""
+    found = []
+    for path in paths:
+        with open_checkpoint(path) as checkpoint:
+            found.append(kernel_of(checkpoint.facts))
+    return found
 
 
 def measure(array: Array) -> Stats:

@@ -16,7 +16,7 @@ TOKENS = ("characters", "bytes")
 SCHEDULES = ("auto", "gpipe", "1f1b", "zb-h1", "interleaved", "zb-v", "list")
 RANKS = ("all", "auto")
 RECOMPUTE = ("auto", "always", "never")
-KERNELS = ("auto", "Haswell", "SkylakeX")
+KERNELS = ("auto", "SkylakeX", "Haswell", "Sandybridge", "Nehalem")
 MOST_THREADS, MOST_SEED, MOST_CONTEXT = 1024, 2**63 - 1, 2**20
 
 

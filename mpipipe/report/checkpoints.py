@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mpipipe.checkpoint import Difference, Entry, Facts
+from mpipipe.checkpoint import Difference, Entry, Facts, kernel_of
 from mpipipe.report.show import RULED
 from mpipipe.report.units import human_bytes, plural
 
@@ -18,7 +18,8 @@ STATS = ("minimum", "mean", "maximum", "std", "norm")
 def facts_text(path: Path, facts: Facts) -> list[str]:
     """What a checkpoint says of itself, a line each."""
     position, data, plan = facts.position, facts.data, json.loads(facts.plan)
-    versions = ", ".join(f"{name} {version}" for name, version in json.loads(facts.versions).items())
+    known = {**json.loads(facts.versions), "kernel": kernel_of(facts)}
+    versions = ", ".join(f"{name} {version}" for name, version in known.items())
     stages, ranks = len(plan["stages"]), plan["ranks"]
     return [
         f"{path}: step {position.step}, epoch {position.epoch}, {position.offset} samples into it; seed {facts.seed}",

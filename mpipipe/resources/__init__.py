@@ -6,6 +6,7 @@ from mpipipe.resources.cluster import (
     Cluster,
     ClusterError,
     Host,
+    arithmetic,
     check_cluster,
     check_times,
     check_versions,
@@ -27,7 +28,17 @@ from mpipipe.resources.facts import (
     usable_threads,
 )
 from mpipipe.resources.kernels import VARIABLE as KERNEL_VARIABLE
-from mpipipe.resources.kernels import choose_kernel, current_kernel, kernel_rates, use_kernel
+from mpipipe.resources.kernels import (
+    Kernels,
+    choose_kernel,
+    current_kernel,
+    gain,
+    kernel_rates,
+    kernels_here,
+    other_kernels,
+    unusable_kernel,
+    use_kernel,
+)
 from mpipipe.resources.machines import Seat, names_notices, names_of, places_of
 from mpipipe.resources.measured import LayerTimes, Link, scaled
 from mpipipe.resources.peak import peak_since, start_peak
@@ -38,6 +49,7 @@ __all__ = [
     "Cluster",
     "ClusterError",
     "Host",
+    "Kernels",
     "LayerTimes",
     "Link",
     "Place",
@@ -45,11 +57,13 @@ __all__ = [
     "Rates",
     "Seat",
     "boot_id",
+    "arithmetic",
     "check_cluster",
     "check_times",
     "check_versions",
     "choose_kernel",
     "current_kernel",
+    "gain",
     "host_facts",
     "idle_notices",
     "ip_address",
@@ -57,12 +71,14 @@ __all__ = [
     "kernel_rates",
     "limiting_group",
     "listed_hosts",
+    "kernels_here",
     "load_cluster",
     "load_pretence",
     "measure_rates",
     "memory",
     "names_notices",
     "names_of",
+    "other_kernels",
     "peak_since",
     "places_of",
     "pretence_text",
@@ -73,6 +89,7 @@ __all__ = [
     "slowed",
     "start_peak",
     "times_of",
+    "unusable_kernel",
     "usable_cores",
     "usable_threads",
     "use_kernel",

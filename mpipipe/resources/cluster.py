@@ -13,6 +13,9 @@ MOST_THREADS = 1024
 MOST, SHORTEST_S, LONGEST_S = 2**60, 1e-12, 1e6
 """Bytes, and flops, elements or bytes a second; and seconds of a layer or a message: what lies beyond is a slip."""
 
+ARITHMETIC = {"kernel": "CPU kernels", "numpy": "versions of numpy", "blas": "BLAS libraries"}
+"""What decides how a host rounds, by its key in Host."""
+
 
 class ClusterError(UserError):
     """Hosts that cannot work together, or a cluster file that cannot be used."""
@@ -150,15 +153,22 @@ def check_versions(cluster: Cluster) -> list[str]:
             raise ClusterError(
                 f"different {what}", groups_text(groups), "the same on every host", "install one of them"
             )
-    rounding, running = "results may differ in the last bits", "install one of them on every host"
-    unlike = [("kernel", "CPU kernels", rounding), ("numpy", "versions of numpy", rounding)]
-    unlike += [("blas", "BLAS libraries", rounding), ("python", "versions of Python", running)]
+    unlike = [(key, what, "results may differ in the last bits") for key, what in ARITHMETIC.items()]
+    unlike += [("python", "versions of Python", "install one of them on every host")]
     grouped = [(_groups(cluster, key), what, advice) for key, what, advice in unlike]
-    return [
+    notices = [
         f"hosts run different {what} ({groups_text(groups)}): {advice}"
         for groups, what, advice in grouped
         if len(groups) > 1
     ]
+    if len({host.kernel.partition("/")[2] for host in cluster.hosts}) > 1:
+        notices[0] += ". NPY_DISABLE_CPU_FEATURES, the same on all of them, can make numpy's alike: see jobs/README.md"
+    return notices
+
+
+def arithmetic(cluster: Cluster) -> dict[str, str]:
+    """What rounds: of each kind, what all hosts use, or the different ones in rank order."""
+    return {key: " and ".join(dict.fromkeys(getattr(host, key) for host in cluster.hosts)) for key in ARITHMETIC}
 
 
 def groups_text(groups: dict[str, list[str]]) -> str:

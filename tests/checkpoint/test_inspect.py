@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpipipe.checkpoint import Position, compare, compare_models, describe, open_checkpoint
+from mpipipe.checkpoint import Position, compare, compare_models, describe, kernel_of, open_checkpoint
 from mpipipe.errors import CheckpointError
 from mpipipe.job import job_from_text
 from mpipipe.layers import build_model
@@ -39,6 +39,13 @@ def test_no_difference(pair):
 def test_job_plan_and_versions_are_not_compared(pair):
     plan = json.dumps({"stages": [1, 2]})
     assert pair(facts=replace(FACTS, job="other", plan=plan, versions='{"python": "4"}')) == []
+
+
+def test_the_kernel_is_that_of_the_versions_and_of_older_files_that_of_the_job():
+    job = '[train]\nkernel = "Haswell"\n'
+    assert kernel_of(replace(FACTS, job=job, versions='{"kernel": "SkylakeX/X86_V4"}')) == "SkylakeX/X86_V4"
+    assert kernel_of(replace(FACTS, job=job, versions='{"numpy": "2.0"}')) == "Haswell"
+    assert kernel_of(replace(FACTS, job="", versions="{}")) == "unknown"
 
 
 @pytest.mark.parametrize("bit", range(32))

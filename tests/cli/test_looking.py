@@ -5,6 +5,10 @@ import re
 import subprocess
 import sys
 
+import numpy as np
+
+from mpipipe.resources.facts import blas_and_kernel
+
 from .running import JOB, environment, newest, settings
 
 WITHOUT = """
@@ -62,6 +66,7 @@ def test_the_tree(desk, trained):
     assert lines[0] == f"{newest(trained)}: step 4, epoch 0, 512 samples into it; seed 1"
     assert "data digits: samples of shape (64,), scaled by 'standard'" in lines[1]
     assert "mpipipe 0" in lines[2] and "Open MPI" in lines[2] or "MPICH" in lines[2]
+    assert f"kernel {blas_and_kernel()[1]}, numpy {np.__version__}, blas {blas_and_kernel()[0]}" in lines[2]
     text = [line.rstrip() for line in lines]
     at = text.index("layers/")
     assert text[at + 1] == "  000_linear/"
@@ -83,6 +88,8 @@ def test_the_differences(desk, trained):
     ended = desk("inspect", first, "--diff", last)
     assert (ended.status, ended.err) == (1, "")
     assert re.search(r"attribute step +2 against 4", ended.out)
+    for path in (first, last):
+        assert re.search(rf"^kernel of {re.escape(str(path))}: \w+", ended.out, re.MULTILINE)
     assert re.search(r"/layers/000_linear/weight +[\d,]+ of 1,024 elements differ +[\d.e-]+", ended.out)
     assert "/scaling" not in ended.out
 

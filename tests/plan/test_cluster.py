@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.records import from_plain, to_plain
-from mpipipe.resources import Cluster, LayerTimes, Link, check_versions, load_cluster, times_of
+from mpipipe.resources import Cluster, LayerTimes, Link, arithmetic, check_versions, load_cluster, times_of
 from mpipipe.resources.cluster import ClusterError, Host, check_cluster, groups_text, save_cluster
 
 from .cases import cluster, host
@@ -202,6 +202,14 @@ def test_ranks_of_one_host_are_named_once():
     (notice,) = check_versions(twice)
     assert notice == "hosts run different CPU kernels (x on a; y on b): results may differ in the last bits"
     assert groups_text({"": ["a", "b"], "1": ["c"]}) == "unknown on a, b; 1 on c"
+
+
+def test_unlike_levels_of_numpy_alone_get_the_remedy_and_are_kept():
+    unlike = mixed("kernel", "Haswell/X86_V3", "Haswell/X86_V4")
+    (notice,) = check_versions(unlike)
+    assert "hosts run different CPU kernels" in notice and "NPY_DISABLE_CPU_FEATURES" in notice
+    assert arithmetic(unlike)["kernel"] == "Haswell/X86_V3 and Haswell/X86_V4"
+    assert arithmetic(mixed("kernel", "x", "x"))["kernel"] == "x"
 
 
 # ---- links and times of layers ----------------------------------------------------------------------------------
