@@ -102,7 +102,7 @@ def play(
     tamper: Callable[[Member], None] | None = None,
     parts: dict[int, Callable[[Member], int]] | None = None,
     hopeful: bool = True,
-    limit_s: float = 60.0,
+    limit_s: float = 200.0,
     virtual: VirtualTime | None = None,
 ) -> Outcome:
     """Run all ranks to their end. `hopeful` raises the first error; otherwise they are in the outcome.

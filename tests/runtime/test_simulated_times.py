@@ -23,6 +23,7 @@ from .cases import make_case
 from .harness import play, train, virtual_time
 
 NEAR = 1e-3
+KEYS = ("forward_s", "input_s", "weight_s")
 LATENCY_S, WIRE_S = 1e-3, 0.5e-3
 SHAPE, MESSAGE_BYTES = (1024,), 4096
 """Of one sample: a target, of 8 bytes, takes next to no time beside it."""
@@ -35,8 +36,7 @@ def unlike_stages(name, ranks, micros, threads=1):
     placement = recipe.place(ranks, stages)
     order = tuple(next(lane for lane, held in enumerate(placement) if s in held) for s in range(stages))
     costs = [[4e-3 / recipe.chunks * rng.uniform(0.7, 1.3) for _ in range(3)] for _ in range(stages)]
-    keys = ("forward_s", "input_s", "weight_s")
-    layers = [{"kind": "sleep", **{key: one + TASK_S for key, one in zip(keys, each, strict=True)}} for each in costs]
+    layers = [{"kind": "sleep", **{key: one + TASK_S for key, one in zip(KEYS, each, strict=True)}} for each in costs]
     case = make_case(
         layers, SHAPE, cuts=tuple(range(1, stages)), order=order, schedule=name, threads=threads, in_flight=1,
         batch=micros, micro_batch=1, count=micros, slots=4, stall_s=30.0,
@@ -61,15 +61,20 @@ def unlike_stages(name, ranks, micros, threads=1):
     return replace(case, plan=replace(plan, stages=slots))
 
 
-def measured(case, latency_s=LATENCY_S, wire_s=WIRE_S):
-    """Seconds of a real step, from the first F to the last of F, I and W."""
+def measured(case, latency_s=LATENCY_S, wire_s=WIRE_S, paces=(), clock=None):
+    """Seconds of a real step, from the first F to the last of F, I and W. `paces` are those of the ranks, if not 1. The
+    time is virtual, or that of another `clock`."""
     link, peers = SlowLink(latency_s, MESSAGE_BYTES / wire_s if wire_s else 1e15), range(case.plan.ranks)
-    virtual = virtual_time(case)
+    virtual = None if clock else virtual_time(case)
+
+    def pretend(member):
+        if paces:
+            member.pace_at = lambda step: paces[member.crew.rank]
 
     def slow(transport):
-        return SlowLinks(transport, {peer: link for peer in peers if peer != transport.rank}, virtual.clock)
+        return SlowLinks(transport, {peer: link for peer in peers if peer != transport.rank}, clock or virtual.clock)
 
-    outcome = play(case, train(case, 1), link=slow, virtual=virtual)
+    outcome = play(case, train(case, 1), link=slow, tamper=pretend, virtual=virtual)
     programs = [program for member in outcome.members.values() for program in member.programs.made.values()]
     began, ended = np.concatenate([program.times[:, program.computes > 0] for program in programs], axis=1)
     return ended.max() - began.min()
@@ -81,6 +86,19 @@ def test_a_real_step_takes_as_long_as_the_simulated_one(name, ranks):
     case = unlike_stages(name, ranks, micros=ranks + 3)
     foretold_s = simulate_plan(case.plan).end_s
     assert measured(case) == pytest.approx(foretold_s, rel=NEAR)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_hosts_that_pretend_to_be_slower_take_as_long_as_the_simulated_ones(name):
+    paces = (0.7, 1.0, 0.4, 0.55)
+    case = unlike_stages(name, 4, micros=8)
+    slower = tuple(
+        replace(stage, **{key: getattr(stage, key) / paces[stage.rank] for key in KEYS}) for stage in case.plan.stages
+    )
+    case = replace(case, plan=replace(case.plan, stages=slower))
+    assert measured(case, paces=paces) == pytest.approx(
+        simulate_plan(case.plan).end_s, rel=0.01
+    )  # TASK_S is slower too
 
 
 @pytest.mark.parametrize("name", ["1f1b", "zb-h1"])
