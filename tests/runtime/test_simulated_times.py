@@ -12,7 +12,7 @@ import pytest
 
 from mpipipe.layers import layer_costs
 from mpipipe.plan import make_plan, pipeline_of
-from mpipipe.plan.price import TASK_S
+from mpipipe.plan.sharing import TASK_S
 from mpipipe.plan.simulated import simulate_plan
 from mpipipe.resources import Cluster, Host, Link
 from mpipipe.resources.pretence import Link as SlowLink

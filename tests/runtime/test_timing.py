@@ -87,7 +87,7 @@ def test_seconds_of_one_thread_for_a_micro_batch(threads, pieces):
     model = model_of(layer, layer, layer)
     Sleepy.clashes.clear()
     clock = ticking(1 + threads)
-    (times,) = time_layers(model, [signature(model, 1)], Timing(TRAIN, threads, PLENTY, 1 << 10, clock))
+    (times,) = time_layers(model, [signature(model, 1)], Timing(TRAIN, threads, PLENTY, 1 << 10, clock=clock))
     assert (times.layer, times.micro_batch) == (signature(model, 1), ROWS)
     assert times.forward_s == pytest.approx(0.004, rel=2e-3)
     assert times.input_s == pytest.approx(0.006, rel=2e-3)
@@ -99,7 +99,7 @@ def test_a_gradient_that_nobody_wants_takes_no_time():
     layer = Sleepy(0.001, 0.05, 0.001, 1)
     model = model_of(layer, layer)
     first, last = time_layers(
-        model, [signature(model, i) for i in (0, 1)], Timing(TRAIN, 1, PLENTY, 1 << 10, ticking(2))
+        model, [signature(model, i) for i in (0, 1)], Timing(TRAIN, 1, PLENTY, 1 << 10, clock=ticking(2))
     )
     assert first.input_s == 0
     assert last.input_s == pytest.approx(0.05, rel=2e-3)
