@@ -6,6 +6,8 @@
 #   tests/run.sh -m 'not mpi and not cluster'     only what starts no MPI
 #   tests/run.sh -x tests/plan                    paths begin at the top of the project
 #
+# No test is judged by the clock: how fast things are says tests/by_clock.sh.
+#
 # The first run makes .venv at the top of the project. Stops at the first step that fails, with its status. With CI set
 # in the environment, what cannot be checked here is a failure instead of a warning.
 set -euo pipefail
@@ -42,20 +44,16 @@ echo "== pytest"
 if (($#)); then
     exec python -m pytest "$@"
 fi
-# Tests that only reckon keep one core busy for minutes; most others wait for ranks. So they run side by side. Those of
-# the cluster are long after the bench has begun. Simulated times are compared with the clock when all is quiet.
-reckoning=(tests/plan tests/cluster tests/layers tests/golden tests/checkpoint tests/data tests/job tests/report
+# Tests that only calculate keep one core busy for minutes; most others wait for ranks. So they run side by side.
+calculating=(tests/plan tests/cluster tests/layers tests/golden tests/checkpoint tests/data tests/job tests/report
     tests/cli tests/resources)
-by_the_clock=tests/runtime/test_simulated_times.py
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-python -m pytest "${reckoning[@]}" >"$log" 2>&1 &
+python -m pytest "${calculating[@]}" >"$log" 2>&1 &
 beside=$!
 status=0
-python -m pytest "${reckoning[@]/#/--ignore=}" --ignore="$by_the_clock" || status=$?
+python -m pytest "${calculating[@]/#/--ignore=}" || status=$?
 wait "$beside" || status=$?
-echo "== pytest ${reckoning[*]}"
+echo "== pytest ${calculating[*]}"
 cat "$log"
-echo "== pytest $by_the_clock"
-python -m pytest "$by_the_clock" || status=$?
 [ "$status" = 0 ]

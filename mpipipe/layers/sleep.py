@@ -3,7 +3,6 @@
 For rehearsals and teaching: a thread that sleeps leaves its core to others, so many ranks overlap on few cores.
 """
 
-import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,8 +12,6 @@ from mpipipe.errors import ShapeError
 from mpipipe.layers.types import Array, Cost, Key, Scratch, Shape, Shapes, Tile, Tree, Work, add_up, size
 
 MOST_S = 3600.0
-LATE_S = 100e-6
-"""How late a sleep ends on an ordinary kernel, or nearly: the last so many seconds are waited for awake."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +57,17 @@ class Sleep:
 
     def forward(self, p: Tree, x: Array, y: Array, saved: Tree, key: Key | None, scratch: Scratch) -> None:
         """Add the bias."""
-        end = time.perf_counter() + len(x) * self.forward_s
+        end = scratch.clock.now() + len(x) * self.forward_s
         np.add(x, p["bias"], out=y)
-        _sleep_until(end)
+        scratch.clock.sleep_until(end)
 
     def grad_input(
         self, p: Tree, x: Array, y: Array, dy: Array, dx: Array, saved: Tree, held: Tree, scratch: Scratch
     ) -> None:
         """dx = dy."""
-        end = time.perf_counter() + len(dy) * self.input_s
+        end = scratch.clock.now() + len(dy) * self.input_s
         np.copyto(dx, dy)
-        _sleep_until(end)
+        scratch.clock.sleep_until(end)
 
     def tiles(self, shape: Shape, rows: int) -> tuple[Tile, ...]:
         """One piece."""
@@ -80,13 +77,7 @@ class Sleep:
         self, p: Tree, tile: Tile, x: Array, dy: Array, saved: Tree, held: Tree, g: Tree, first: bool, scratch: Scratch
     ) -> None:
         """The sum of dy over samples and places."""
-        end = time.perf_counter() + len(dy) * self.weight_s
+        end = scratch.clock.now() + len(dy) * self.weight_s
         total = scratch.take(dy.shape[-1:], dy.dtype)
         add_up(g["bias"], np.sum(dy, axis=tuple(range(dy.ndim - 1)), out=total), first)
-        _sleep_until(end)
-
-
-def _sleep_until(end: float) -> None:
-    while (left := end - time.perf_counter()) > 0:
-        if left > LATE_S:
-            time.sleep(left - LATE_S)
+        scratch.clock.sleep_until(end)

@@ -20,6 +20,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from mpipipe.clock import REAL_CLOCK, Clock
+
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 Tree = dict[str, Any]
@@ -84,9 +86,10 @@ class Cost:
 
 
 class Scratch:
-    """Arrays for a moment, made once and handed out again: one Scratch for each worker thread."""
+    """Arrays for a moment, made once and handed out again: one Scratch for each worker thread; and its clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = REAL_CLOCK) -> None:
+        self.clock = clock
         self._pool: list[NDArray[np.uint8]] = []
         self._used = 0
 

@@ -4,7 +4,6 @@ Rank 0 is a member like any other and may hold any stages or none; conducting is
 """
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,13 +68,13 @@ class Conductor:
         ahead = ask_clocks(self.transport, self.others, self.member.patience("asking the time"))
         if len(self.clocks) == MOST_CLOCKS:
             del self.clocks[1::2]
-        self.clocks.append(Clocks(time.perf_counter(), ahead))
+        self.clocks.append(Clocks(self.member.work.clock.now(), ahead))
 
     # ---- batches ------------------------------------------------------------------------------------------------
 
     def train(self, rows: Array, feed: Feed, step: int, rate: float) -> StepResult:
         """One batch and one update. Raises NonFiniteError naming step and layer."""
-        began = time.perf_counter()
+        began = self.member.work.clock.now()
         order = Order(What.TRAIN, samples=len(rows), step=step, rate=rate)
         self._begin(order, rows, feed, targets=True)
         try:
@@ -92,7 +91,7 @@ class Conductor:
         norm = self._norm(reports, step) * scale
         self._tell_norm(norm, scale)
         self.member.update(order, norm, scale)
-        result = sum_up(reports, self.plan, counted, norm, time.perf_counter() - began)
+        result = sum_up(reports, self.plan, counted, norm, self.member.work.clock.now() - began)
         self.member.tell_times(order)
         if len(rows) == self.plan.batch:
             self.listener.hear(step + 1, self.member.patience("hearing times"))
@@ -241,7 +240,7 @@ class Conductor:
             self._pump()
             if self.collector.arrived > before or not self.collector.coming:
                 patience.renew()  # something came, or all buffers are with the disk, which may take its time
-            time.sleep(patience.next_wait("pieces of a checkpoint".__str__))
+            patience.clock.sleep(patience.next_wait("pieces of a checkpoint".__str__))
 
     def _pump(self) -> None:
         if self.collector is not None and not self.all_in:

@@ -7,7 +7,6 @@ worker puts them into the queue before it takes its next one, so that what stand
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ IDLE_WAIT_S = 0.2e-3
 class Program:
     """Nodes of all lanes of a rank. Exactly one of `tasks[i]` and `messages[i]` is there.
 
-    `times` (2, nodes) says of the last run when each node began and ended, by time.perf_counter: a task when a worker
+    `times` (2, nodes) says of the last run when each node began and ended, by the clock: a task when a worker
     took it and was through, a message when it was begun and when it was seen to have ended. `computes` is 1 for F, I
     and W, which are the stages' own work, and 0 for all else.
     """
@@ -149,10 +148,12 @@ class _Run:
             with self.lock:
                 self.tasks -= 1
         if self.requests:
-            for index in sorted(self.transport.finished(self.requests), reverse=True):
-                owner = self.owners.pop(index)
+            ended = sorted(self.transport.finished(self.requests), reverse=True)
+            for index in ended:
                 self.requests.pop(index)
-                self.ended[owner] = time.perf_counter()
+            # In the order of the program: a worker that is free takes what it is given first.
+            for owner in sorted(self.owners.pop(index) for index in ended):
+                self.ended[owner] = self.work.clock.now()
                 self.left -= 1
                 self.release(owner)
         self.begin_messages()
@@ -163,7 +164,7 @@ class _Run:
             i = self.begin.popleft()
             message = self.program.messages[i]
             assert message is not None
-            self.began[i] = time.perf_counter()
+            self.began[i] = self.work.clock.now()
             self.requests.append(message())
             self.owners.append(i)
 

@@ -4,14 +4,12 @@ One pair of ranks stands for each pair of hosts, the lowest of each; pairs that 
 time. One rank of a pair leads: each of its messages says whether it is the last, so that the other need know no clock.
 """
 
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
+from mpipipe.clock import REAL_CLOCK, Clock
 from mpipipe.layers import Array
 from mpipipe.resources import Link
 from mpipipe.runtime.messages import SHORT_WAIT_S, Patience, Tag, Transport
@@ -23,7 +21,6 @@ LEAST, MOST, ENOUGH_S = 2, 200, 0.02
 SPIN_S = 3e-4
 """So long a rank waits without sleep, as a sleep is longer than the latency of most links; but where two ranks share a
 core, the one that waits must sleep for the other to answer."""
-YIELD = getattr(os, "sched_yield", partial(time.sleep, 0))
 STALL_S = 60.0
 
 
@@ -51,6 +48,7 @@ class Line:
     transport: Transport
     peer: int
     leads: bool
+    clock: Clock = REAL_CLOCK
 
 
 def measure_link(line: Line, first: str, second: str) -> Link:
@@ -73,9 +71,9 @@ def _repeat(line: Line, size: int, both: bool) -> list[float]:
     """Seconds of each exchange: there and back, or both ways at once. The first is left out, as it opens the way."""
     out, into, tag = np.zeros(size, np.uint8), np.zeros(size, np.uint8), Tag.LINK.of(0)
     taken: list[float] = []
-    start = time.perf_counter()
+    start = line.clock.now()
     while True:
-        began = time.perf_counter()
+        began = line.clock.now()
         if line.leads:
             out[0] = len(taken) >= MOST or (len(taken) >= LEAST and began - start > ENOUGH_S)
         if both:
@@ -86,7 +84,7 @@ def _repeat(line: Line, size: int, both: bool) -> list[float]:
         else:
             _wait(line, [_receive(line, into, tag)])
             _wait(line, [_send(line, out, tag)])
-        taken.append(time.perf_counter() - began)
+        taken.append(line.clock.now() - began)
         if (out if line.leads else into)[0]:
             return taken[1:]
 
@@ -100,14 +98,14 @@ def _receive(line: Line, array: Array, tag: int) -> object:
 
 
 def _wait(line: Line, requests: list[object]) -> None:
-    patience = Patience(STALL_S, f"measuring the link to rank {line.peer}", SHORT_WAIT_S)
-    spin_until = time.perf_counter() + SPIN_S
+    patience = Patience(STALL_S, f"measuring the link to rank {line.peer}", SHORT_WAIT_S, line.clock)
+    spin_until = line.clock.now() + SPIN_S
     while True:
         ended = set(line.transport.finished(requests))
         requests = [request for i, request in enumerate(requests) if i not in ended]
         if not requests:
             return
-        if time.perf_counter() < spin_until:
-            YIELD()
+        if line.clock.now() < spin_until:
+            line.clock.give_way()
         else:
-            time.sleep(patience.next_wait("its message".__str__))
+            line.clock.sleep(patience.next_wait("its message".__str__))

@@ -6,12 +6,12 @@ protocol deadlocks here too.
 
 import math
 import threading
-import time
 from collections import defaultdict, deque
 from typing import Any
 
 import numpy as np
 
+from mpipipe.clock import REAL_CLOCK, Clock
 from mpipipe.layers import Array
 
 
@@ -23,7 +23,8 @@ class _Request:
 class Mailbox:
     """What the ranks of one process share: sends and receives that have not met yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = REAL_CLOCK) -> None:
+        self.clock = clock
         self.lock = threading.Lock()
         self.sends: dict[tuple[int, int, int], deque[_Request]] = defaultdict(deque)
         self.receives: dict[tuple[int, int, int], deque[_Request]] = defaultdict(deque)
@@ -72,15 +73,15 @@ class LocalTransport:
             side[key].append(request)
             sends, receives = self.mailbox.sends[key], self.mailbox.receives[key]
             while sends and receives:
-                _copy(sends.popleft(), receives.popleft())
+                _copy(sends.popleft(), receives.popleft(), self.mailbox.clock.now())
         return request
 
 
-def _copy(sender: _Request, receiver: _Request) -> None:
+def _copy(sender: _Request, receiver: _Request, now: float) -> None:
     source, target = sender.array.reshape(-1).view(np.uint8), receiver.array.reshape(-1).view(np.uint8)
     if source.size > target.size:
         raise BufferError(f"a message of {source.size} bytes for a buffer of {target.size}")
     target[: source.size] = source
     receiver.bytes = source.size
-    receiver.met_at = sender.met_at = time.perf_counter()
+    receiver.met_at = sender.met_at = now
     receiver.done = sender.done = True

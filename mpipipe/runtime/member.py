@@ -4,7 +4,6 @@ A member has one stage or several, its chunks, unless it is idle, and on rank 0 
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,7 +59,7 @@ class Member:
         self.teller = Teller(self.transport, CONDUCTOR)
         if stages and self.work.threads != crew.threads:
             self.work.close()
-            self.work = WorkQueue(crew.threads)
+            self.work = WorkQueue(crew.threads, self.work.clock)
             self.busy_before = 0.0
 
     def stage_with(self, layer: int) -> Stage:
@@ -70,7 +69,7 @@ class Member:
     def patience(self, what: str) -> Patience:
         """A fresh patience for one wait. Waits of a place in generating are short, and all of them add up."""
         longest_s = SHORT_WAIT_S if self.generating else max(LONG_WAIT_S, self.look_s)
-        return Patience(self.crew.job.run.stall_s, what, longest_s)
+        return Patience(self.crew.job.run.stall_s, what, longest_s, self.work.clock)
 
     @property
     def look_s(self) -> float:
@@ -83,7 +82,7 @@ class Member:
 
     def pause(self, patience: Patience) -> None:
         """Sleep a little in a wait of the caller's own."""
-        time.sleep(patience.next_wait("a message".__str__))
+        patience.clock.sleep(patience.next_wait("a message".__str__))
 
     # ---- orders -------------------------------------------------------------------------------------------------
 
@@ -245,10 +244,10 @@ class Member:
     def finish_saving(self) -> None:
         """Wait until all pieces have left; the wait is a checkpoint's pause."""
         if self.saving:
-            began = time.perf_counter()
+            began = self.work.clock.now()
             self.wait(self.saving, "sending a checkpoint")
             self.saving = []
-            self.pause_s += time.perf_counter() - began
+            self.pause_s += self.work.clock.now() - began
 
     def diagnose(self, micro: int) -> None:
         """Report the first layer of these stages whose output for a micro-batch is not finite, plus 1; 0 if none."""

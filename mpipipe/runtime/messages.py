@@ -4,7 +4,6 @@ Two transports keep this protocol: `transport` over MPI and `local` between thre
 a rank's main thread only.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
+from mpipipe.clock import REAL_CLOCK, Clock
 from mpipipe.errors import MpipipeError, StallError
 from mpipipe.layers import Array, Shape
 
@@ -75,7 +75,7 @@ class Rendezvous(Transport, Protocol):
         """A send that does not end before its receive has begun."""
 
     def met_at(self, request: Any) -> float:
-        """When a request that has ended met its other end, by time.perf_counter; now, where that is not known."""
+        """When a request that has ended met its other end, by the clock; now, where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,17 @@ def port(peer: int, tag: Tag, rows: int, shape: Shape, dtype: DTypeLike, place: 
 class Patience:
     """How long to sleep next, and when it has been too long: one for each loop that waits."""
 
-    def __init__(self, stall_s: float, what: str, longest_s: float = LONG_WAIT_S) -> None:
-        self.stall_s, self.what, self.longest_s = stall_s, what, longest_s
-        self.since = time.monotonic()
+    def __init__(self, stall_s: float, what: str, longest_s: float = LONG_WAIT_S, clock: Clock = REAL_CLOCK) -> None:
+        self.stall_s, self.what, self.longest_s, self.clock = stall_s, what, longest_s, clock
+        self.since = clock.now()
 
     def renew(self) -> None:
         """Something happened."""
-        self.since = time.monotonic()
+        self.since = self.clock.now()
 
     def next_wait(self, pending: Callable[[], str]) -> float:
         """Seconds to sleep now. Raises StallError, saying what is `pending`, once nothing happened for too long."""
-        waited_s = time.monotonic() - self.since
+        waited_s = self.clock.now() - self.since
         if waited_s > self.stall_s:
             raise StallError(f"{self.what}: nothing arrived for {self.stall_s:g} s; waiting for {pending()}")
         return max(SHORT_WAIT_S, self.longest_s / 8, min(self.longest_s, LATE * waited_s))
@@ -156,4 +156,4 @@ def wait_all(
             continue
         if idle is not None:
             idle()
-        time.sleep(min(patience.next_wait("messages".__str__), transport.soon_s()))
+        patience.clock.sleep(min(patience.next_wait("messages".__str__), transport.soon_s()))

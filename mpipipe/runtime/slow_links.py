@@ -6,10 +6,10 @@ the moment when the message had met its receive, when to say so. It knows the li
 """
 
 import math
-import time
 from dataclasses import dataclass
 from typing import Any
 
+from mpipipe.clock import REAL_CLOCK, Clock
 from mpipipe.layers import Array
 from mpipipe.resources.pretence import Link, Pretence
 from mpipipe.runtime.messages import Rendezvous, Transport
@@ -17,7 +17,7 @@ from mpipipe.runtime.messages import Rendezvous, Transport
 
 @dataclass
 class _Line:
-    """One way of a link as this rank sees it: busy until `free_at`, by the clock of time.perf_counter."""
+    """One way of a link as this rank sees it: busy until `free_at`, by the clock."""
 
     link: Link
     free_at: float = 0.0
@@ -42,8 +42,8 @@ class _Request:
 class SlowLinks:
     """See the module. `links` are those to the peers on other hosts."""
 
-    def __init__(self, inner: Rendezvous, links: dict[int, Link]) -> None:
-        self.inner = inner
+    def __init__(self, inner: Rendezvous, links: dict[int, Link], clock: Clock = REAL_CLOCK) -> None:
+        self.inner, self.clock = inner, clock
         self.outward = {peer: _Line(link) for peer, link in links.items()}
         self.inward = {peer: _Line(link) for peer, link in links.items()}
         self.dues: list[float] = []
@@ -76,7 +76,7 @@ class SlowLinks:
 
     def soon_s(self) -> float:
         """Seconds until the next message that is on its way arrives."""
-        now = time.perf_counter()
+        now = self.clock.now()
         self.dues = [due for due in self.dues if due > now]
         return min(self.dues, default=math.inf) - now
 
@@ -86,7 +86,7 @@ class SlowLinks:
         self.dues.append(request.due)
 
     def _arrived(self, request: _Request) -> bool:
-        return request.due is not None and request.due <= time.perf_counter()
+        return request.due is not None and request.due <= self.clock.now()
 
 
 def over_links(transport: Rendezvous, rank: int, pretence: Pretence | None) -> Transport:

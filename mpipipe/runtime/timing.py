@@ -8,7 +8,6 @@ Knows no ranks; the caller lets all ranks of a host measure at the same moment, 
 
 import copy
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from functools import partial
 
 import numpy as np
 
+from mpipipe.clock import REAL_CLOCK, Clock
 from mpipipe.job import TrainSettings
 from mpipipe.layers import Array, LayerCost, Model, Scratch, Update, layer_costs, make_tree, signature
 from mpipipe.resources import LayerTimes
@@ -41,6 +41,7 @@ class Timing:
     room_bytes: int
     swept_bytes: int
     crowded: bool = False
+    clock: Clock = REAL_CLOCK
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ def time_layers(model: Model, wanted: Iterable[str], timing: Timing) -> tuple[La
     first = {signature(model, i): i for i in reversed(range(len(model.layers)))}
     costs = layer_costs(model, timing.train)
     numbers = [first[name] for name in wanted]
-    bench = _Bench(WorkQueue(timing.threads), np.ones(max(1, timing.swept_bytes // DTYPE.itemsize), DTYPE))
+    bench = _Bench(
+        WorkQueue(timing.threads, timing.clock), np.ones(max(1, timing.swept_bytes // DTYPE.itemsize), DTYPE)
+    )
     try:
         found = [_time_layer(model, i, costs[i], timing, bench) for i in numbers]
     finally:
@@ -183,15 +186,15 @@ def _seconds(bench: _Bench, by_micro: list[list[Task]], spent: Callable[[WorkQue
     work.run_all(tasks)  # takes scratch, and whatever else is made once
 
     def block() -> float:
-        busy_s, rounds, began = 0.0, 0, time.perf_counter()
-        while not rounds or time.perf_counter() - began < BLOCK_S:
+        busy_s, rounds, began = 0.0, 0, work.clock.now()
+        while not rounds or work.clock.now() - began < BLOCK_S:
             work.run_all([(None, bench.sweep)] * work.threads)
             before_s = spent(work)
             work.run_all(tasks)
             busy_s, rounds = busy_s + spent(work) - before_s, rounds + 1
         return busy_s / (rounds * len(by_micro))
 
-    began, blocks = time.perf_counter(), [block()]
-    while len(blocks) < BLOCKS or time.perf_counter() - began + BLOCK_S < ENOUGH_S:
+    began, blocks = work.clock.now(), [block()]
+    while len(blocks) < BLOCKS or work.clock.now() - began + BLOCK_S < ENOUGH_S:
         blocks.append(block())
     return statistics.median(blocks)

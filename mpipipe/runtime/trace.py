@@ -6,7 +6,6 @@ the former, and the latest of the latter, so that neither its memory nor the fil
 one whose layers have moved, counts anew.
 """
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -117,7 +116,7 @@ def answer_clock(transport: Transport, conductor: int, patience: Patience) -> No
             _wait_awake(transport, request, patience)
         else:
             wait_all(transport, [request], patience)  # others may be asked before
-        answer[0] = time.perf_counter()
+        answer[0] = patience.clock.now()
         _wait_awake(transport, transport.send(answer, conductor, Tag.CLOCK.of(2 * number + 1)), patience)
 
 
@@ -132,14 +131,14 @@ def ask_clocks(transport: Transport, ranks: Sequence[int], patience: Patience) -
     for rank in ranks:
         best = (np.inf, 0.0)
         for number in range(ROUNDS):
-            asked = time.perf_counter()
+            asked = patience.clock.now()
             requests = [
                 transport.receive(answer, rank, Tag.CLOCK.of(2 * number + 1)),
                 transport.send(question, rank, Tag.CLOCK.of(2 * number)),
             ]
             for request in requests:
                 _wait_awake(transport, request, patience)
-            told = time.perf_counter()
+            told = patience.clock.now()
             best = min(best, (told - asked, float(answer[0]) - (asked + told) / 2))
         offsets[rank] = (best[1], best[0] / 2)
     return offsets
@@ -148,6 +147,6 @@ def ask_clocks(transport: Transport, ranks: Sequence[int], patience: Patience) -
 def _wait_awake(transport: Transport, request: Any, patience: Patience) -> None:
     """A sleep would be longer than what is measured."""
     while not transport.finished([request]):
-        time.sleep(0)
-        if time.monotonic() - patience.since > patience.stall_s:
+        patience.clock.give_way()
+        if patience.clock.now() - patience.since > patience.stall_s:
             patience.next_wait("a rank's clock".__str__)

@@ -7,7 +7,6 @@ task's key, so that the rank can say what failed.
 import heapq
 import itertools
 import math
-import queue
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mpipipe.clock import REAL_CLOCK, Clock
 from mpipipe.layers import Scratch
 
 Task = Callable[[Scratch], None]
@@ -31,7 +31,7 @@ class TaskError(Exception):
 
 
 class Done(NamedTuple):
-    """A task that has ended: its key, when it began and ended by time.perf_counter, and the CPU time it took."""
+    """A task that has ended: its key, when it began and ended by the clock, and the CPU time it took."""
 
     key: Any
     began_s: float
@@ -45,17 +45,17 @@ class WorkQueue:
     A `pace` below 1 pretends a slower host: a worker sleeps after each task until it took 1 / `pace` as long.
     """
 
-    def __init__(self, threads: int) -> None:
-        self.threads, self.busy_s, self.cpu_s, self.pace = threads, 0.0, 0.0, 1.0
+    def __init__(self, threads: int, clock: Clock = REAL_CLOCK) -> None:
+        self.threads, self.clock, self.busy_s, self.cpu_s, self.pace = threads, clock, 0.0, 0.0, 1.0
         self._todo: list[tuple[float, int, Any, Task, Callable[[], None] | None]] = []
         self._count = itertools.count()
         self._lock = threading.Lock()
-        self._tickets: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._tickets = clock.tickets()
         """One for each task put in; a False one ends the worker that draws it."""
         self._done: deque[tuple[Done, BaseException | None]] = deque()
         # Released when a task has ended. A SimpleQueue would not do for the main thread: CPython's `get` forgets its
         # timeout, and waits for ever, if a signal comes as it runs out.
-        self._bell = threading.Lock()
+        self._bell = clock.lock()
         self._bell.acquire()
         self._workers = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(threads)]
         for worker in self._workers:
@@ -124,14 +124,14 @@ class WorkQueue:
             worker.join()
 
     def _work(self) -> None:
-        scratch, owed_s = Scratch(), 0.0
+        scratch, owed_s = Scratch(self.clock), 0.0
         while self._tickets.get():
             with self._lock:
                 if not self._todo:
                     continue  # what the ticket was for has been dropped
                 _, _, key, task, then = heapq.heappop(self._todo)
             error: BaseException | None = None
-            began, cpu_began = time.perf_counter(), time.thread_time()
+            began, cpu_began = self.clock.now(), time.thread_time()
             try:
                 with np.errstate(all="ignore"):  # what is not finite is an error of the run, not a warning of numpy
                     task(scratch)
@@ -140,8 +140,8 @@ class WorkQueue:
             scratch.release(0)
             cpu_s = time.thread_time() - cpu_began
             if self.pace < 1:
-                owed_s = _sleep(owed_s + (1 / self.pace - 1) * (time.perf_counter() - began))
-            ended = time.perf_counter()
+                owed_s = _sleep(self.clock, owed_s + (1 / self.pace - 1) * (self.clock.now() - began))
+            ended = self.clock.now()
             if then is not None and error is None:
                 then()
             self._done.append((Done(key, began, ended, cpu_s), error))
@@ -149,10 +149,10 @@ class WorkQueue:
                 self._bell.release()
 
 
-def _sleep(seconds: float) -> float:
+def _sleep(clock: Clock, seconds: float) -> float:
     """Sleep; the seconds still owed: below 0 after a sleep that was longer than asked for, as all are by a little."""
-    began = time.perf_counter()
+    began = clock.now()
     if seconds > 0:
-        time.sleep(seconds)
-        seconds -= time.perf_counter() - began
+        clock.sleep(seconds)
+        seconds -= clock.now() - began
     return seconds

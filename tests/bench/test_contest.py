@@ -85,7 +85,7 @@ def test_a_contest_ends_its_contestants(monkeypatch):
         number = start(entry(stubborn + "while True: signal.pause()"))
         raise KeyboardInterrupt
     began = time.monotonic()
-    while time.monotonic() - began < 5:
+    while time.monotonic() - began < 60:
         try:
             os.kill(number, 0)
         except ProcessLookupError:

@@ -2,39 +2,47 @@
 
 import math
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from virtual_time import VirtualTime
 
+from mpipipe.clock import REAL_CLOCK
 from mpipipe.errors import ShapeError
 from mpipipe.job import ModelSettings, TrainSettings, read_job
-from mpipipe.layers import Work, build_model, layer_costs
+from mpipipe.layers import Scratch, Work, build_model, layer_costs
 
 from .harness import build, make_run
 
 TABLE = {"kind": "sleep", "forward_s": 0.01, "input_s": 0.02, "weight_s": 0.005}
 
 
-def seconds(*actions):
-    began = time.perf_counter()
-    for action in actions:
-        action()
-    return time.perf_counter() - began
+def seconds(clock, action):
+    began = clock.now()
+    action()
+    return clock.now() - began
 
 
 def test_each_action_takes_its_seconds_a_sample():
+    clock = VirtualTime(1).clock
+    run = make_run(build(TABLE), (5,), rows=3, scratch=Scratch(clock))
+    assert seconds(clock, run.forward) == pytest.approx(0.03)
+    assert seconds(clock, run.grad_input) == pytest.approx(0.06)
+    assert seconds(clock, run.grad_weight) == pytest.approx(0.015)
+
+
+def test_by_the_real_clock_it_never_takes_less():
     run = make_run(build(TABLE), (5,), rows=3)
-    assert 0.03 <= seconds(run.forward) < 0.05
-    assert 0.06 <= seconds(run.grad_input) < 0.08
-    assert 0.015 <= seconds(run.grad_weight) < 0.035
+    assert seconds(REAL_CLOCK, run.forward) >= 0.03
 
 
 def test_nine_of_them_sleep_at_once():
-    runs = [make_run(build(TABLE), (5,), rows=10) for _ in range(9)]
-    threads = [threading.Thread(target=run.forward) for run in runs]
-    taken = seconds(*(thread.start for thread in threads), *(thread.join for thread in threads))
-    assert 0.1 <= taken < 0.2
+    virtual = VirtualTime(9)
+    runs = [make_run(build(TABLE), (5,), rows=10, scratch=Scratch(virtual.clock)) for _ in range(9)]
+    threads = [threading.Thread(target=lambda run=run: (run.forward(), virtual.leave())) for run in runs]
+    for act in (*(thread.start for thread in threads), *(thread.join for thread in threads)):
+        act()
+    assert virtual.now_s == pytest.approx(100.1)
 
 
 def test_the_planner_is_told():

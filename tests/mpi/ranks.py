@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, **ENVIRONMENT}
 
 
-def run(ranks: int, *arguments: str, mishap: tuple[str, int] | None = None, timeout: float = 90) -> Ended:
+def run(ranks: int, *arguments: str, mishap: tuple[str, int] | None = None, timeout: float = 300) -> Ended:
     """Run to the end; anew where mpirun itself did not start, which happens to it once in a few hundred times where
     others begin or end beside it."""
     for _ in range(3):
@@ -73,7 +73,7 @@ def alone(*arguments: str) -> Ended:
     began = time.monotonic()
     environ = {**environment(), "OMPI_MCA_btl": "self"}
     line = [sys.executable, "-m", "mpipipe", *arguments]
-    done = subprocess.run(line, env=environ, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(line, env=environ, capture_output=True, text=True, timeout=300, check=False)
     return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
 

@@ -18,12 +18,12 @@ def test_what_probe_measures(tmp_path):
     cluster = load_cluster(path)
     (link,) = cluster.links
     assert link.first == link.second == cluster.hosts[0].name
-    assert 0 < link.latency_s < 0.1 and link.bandwidth > 1e7 and link.both_bandwidth > 1e7
+    assert link.latency_s > 0 and link.bandwidth > 0 and link.both_bandwidth > 0
     assert cluster.link(link.first, link.first) == link
     assert len(cluster.hosts[0].layers) == 4
     assert all(host.layers == cluster.hosts[0].layers for host in cluster.hosts)
     block = times_of(cluster.hosts[1], cluster.hosts[0].layers[1].layer, 32)
-    assert 0 < block.forward_s < 1 and 0 < block.input_s < 1 and 0 < block.weight_s < 1
+    assert min(block.forward_s, block.input_s, block.weight_s) > 0
     assert "residual(" in ended.out and "both ways" in ended.out
     quiet = run(2, "probe", "--quiet")
     assert (quiet.status, quiet.out) == (0, ""), quiet.err

@@ -10,9 +10,8 @@ import pytest
 from .ranks import command, environment, newest, run, settings, tracebacks
 
 pytestmark = pytest.mark.mpi
-START_S = 10
-"""Allowed for starting the ranks, on a busy machine; the rest of each limit is for the end of the job."""
-END_S = 5
+START_S, END_S = 45, 30
+"""Allowed for starting the ranks, and for the end of the job, on a machine however busy: a hang would last longer."""
 
 SIZES = settings(train_epochs=0, train_steps=1000, train_batch=64, train_micro_batch=16, plan_schedule="zb-h1")
 JOB = ["train", "digits", *SIZES]
@@ -92,7 +91,7 @@ def test_a_signal_ends_the_job_cleanly(tmp_path, number):
     job, process = start(tmp_path)
     process.send_signal(number)
     began = time.monotonic()
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert time.monotonic() - began < END_S
     assert process.returncode != 0
     assert b"Traceback" not in err
@@ -103,7 +102,7 @@ def test_a_signal_ends_the_job_cleanly(tmp_path, number):
 def test_usr1_saves_and_stops(tmp_path):
     job, process = start(tmp_path)
     process.send_signal(signal.SIGUSR1)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert newest(job).exists()
     assert b"go on with" in out
@@ -114,7 +113,7 @@ def start(tmp_path):
     process = subprocess.Popen(
         command(3, *JOB, "--out", str(job)), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not (job / "metrics.csv").exists() or len((job / "metrics.csv").read_text().splitlines()) < 3:
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -1,5 +1,5 @@
-"""Nine pretended hosts, unlike, one short of memory, on gigabit links: the run is as fast as the plan foretold, and
-much faster than with equal numbers of layers."""
+"""Nine pretended hosts, unlike, one short of memory, on gigabit links: all get layers, and none more than it has room
+for. (How fast that is: see runtime/test_replanning, in virtual time, and by_clock.sh.)"""
 
 import csv
 import json
@@ -35,9 +35,8 @@ SHORT, ROOM = 5, 3_000_000
 EQUAL = "plan.cuts=[4, 8, 12, 15, 18, 22, 26, 29]"
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cluster")
+def write_files(folder):
+    """The job and its hosts."""
     rows = [
         f'{{ name = "host{rank}", speed = {speed}, memory_bytes = {ROOM if rank == SHORT else 0} }}'
         for rank, speed in enumerate(SPEEDS)
@@ -46,7 +45,12 @@ def files(tmp_path_factory):
     (folder / "hosts.toml").write_text(
         f"hosts = [{', '.join(rows)}]\nlink = {{ latency_s = 0.0002, bandwidth = 125e6 }}\n"
     )
-    return folder
+
+
+@pytest.fixture
+def files(tmp_path):
+    write_files(tmp_path)
+    return tmp_path
 
 
 def trained(files, name, *settings):
@@ -59,15 +63,9 @@ def trained(files, name, *settings):
     return ended.out, json.loads((files / name / "plan.json").read_text()), median(steps[1:])
 
 
-def test_the_plan_for_unlike_hosts_does_what_it_foretold(files):
-    for attempt in range(2):  # once more where others used the machine
-        said, plan, step_s = trained(files, f"planned-{attempt}")
-        if plan["step_s"] / step_s >= 0.95:
-            break
-    assert plan["step_s"] / step_s >= 0.95, said
+def test_a_plan_for_unlike_hosts(files):
+    said, plan, _ = trained(files, "planned", "train.steps=2", "plan.schedule=1f1b")
     short = [stage for stage in plan["stages"] if stage["rank"] == SHORT]
     assert sum(stage["bytes"] for stage in short) <= ROOM
     assert len({stage["rank"] for stage in plan["stages"]}) == 9
     assert re.search(r"bound: no plan for these hosts takes less than", said)
-    _, _, equal_s = trained(files, "equal", EQUAL, "train.steps=3", "plan.schedule=1f1b")
-    assert equal_s / step_s >= 1.4

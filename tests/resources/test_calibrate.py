@@ -1,5 +1,4 @@
 import itertools
-import time
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -7,13 +6,11 @@ from threadpoolctl import threadpool_limits
 from mpipipe.resources.calibrate import _repeat, measure_rates
 
 
-def test_rates_are_those_of_a_computer_and_quick():
-    start = time.perf_counter()
+def test_rates_are_those_of_a_computer():
     with threadpool_limits(1):
         rates = measure_rates(0.02)
-    assert time.perf_counter() - start < 1
-    assert 1e7 < rates.matrix_flops < 1e13
-    assert 1e7 < rates.elements < 1e12
+    assert 0 < rates.matrix_flops < 1e13
+    assert 0 < rates.elements < 1e12
 
 
 def test_a_rate_is_all_work_over_all_cpu_time():

@@ -15,8 +15,10 @@ from typing import Any
 from unittest.mock import patch
 
 from threadpoolctl import ThreadpoolController
+from virtual_time import VirtualTime
 
 from mpipipe.checkpoint import pieces
+from mpipipe.clock import REAL_CLOCK, Clock
 from mpipipe.data import Batch, batches, steps_per_epoch
 from mpipipe.errors import UserError
 from mpipipe.layers import Array
@@ -100,19 +102,21 @@ def play(
     tamper: Callable[[Member], None] | None = None,
     parts: dict[int, Callable[[Member], int]] | None = None,
     hopeful: bool = True,
-    limit_s: float = 60.0,
+    limit_s: float = 200.0,
+    virtual: VirtualTime | None = None,
 ) -> Outcome:
     """Run all ranks to their end. `hopeful` raises the first error; otherwise they are in the outcome.
 
     `read` hands out weights, `link` goes around each rank's transport, `tamper` sees every member before it begins,
-    `parts` are played by those ranks instead of `serve`.
+    `parts` are played by those ranks instead of `serve`. All ranks live by the `virtual` time, if there is one.
     """
-    outcome, mailbox, end = Outcome(case), Mailbox(), threading.Event()
+    clock = virtual.clock if virtual else REAL_CLOCK
+    outcome, mailbox, end = Outcome(case), Mailbox(clock), threading.Event()
 
     def rank_story(rank: int) -> None:
         try:
             transport: Transport = LocalTransport(mailbox, rank)
-            member = enlist(case, rank, Link(link(transport) if link else transport, end))
+            member = enlist(case, rank, Link(link(transport) if link else transport, end), clock)
             outcome.members[rank] = member
             if tamper is not None:
                 tamper(member)
@@ -128,6 +132,9 @@ def play(
             outcome.errors[rank] = error
             if not (isinstance(error, UserError) and rank == CONDUCTOR):
                 end.set()
+        finally:
+            if virtual:
+                virtual.leave()
 
     kept, parts_module.PART_FLOPS = parts_module.PART_FLOPS, case.part_flops
     ranks = [threading.Thread(target=rank_story, args=(rank,), daemon=True) for rank in range(case.plan.ranks)]
@@ -149,7 +156,13 @@ def play(
     return outcome
 
 
-def enlist(case: Case, rank: int, transport: Transport) -> Member:
+def virtual_time(case: Case) -> VirtualTime:
+    """For one run of the case."""
+    threads = [Crew(rank, case.plan, case.model, case.job).threads for rank in range(case.plan.ranks)]
+    return VirtualTime(len(threads) + sum(threads))
+
+
+def enlist(case: Case, rank: int, transport: Transport, clock: Clock = REAL_CLOCK) -> Member:
     """One rank, ready to begin."""
     crew = Crew(rank, case.plan, case.model, case.job)
     loss = case.model.loss
@@ -157,7 +170,7 @@ def enlist(case: Case, rank: int, transport: Transport) -> Member:
     plan = case.plan
     source = Source(case.slots, plan.batch, plan.micro_batch, case.shape, target, loss.labels)
     stages = tuple(Stage(share) for share in shares_of(crew))
-    return Member(crew, transport, WorkQueue(crew.threads), stages, source if rank == CONDUCTOR else None)
+    return Member(crew, transport, WorkQueue(crew.threads, clock), stages, source if rank == CONDUCTOR else None)
 
 
 def conduct(member: Member, story: Story) -> Any:

@@ -1,7 +1,5 @@
 """A bad disk, or a rank that keeps its pieces back, ends a save with an error, and stops nobody for ever."""
 
-import time
-
 import pytest
 
 from mpipipe.checkpoint import pieces
@@ -10,7 +8,7 @@ from mpipipe.runtime.orders import What
 
 from .book import Book, three_ranks
 from .cases import DEEP, linear, make_case
-from .harness import numbers, play, train
+from .harness import numbers, play, train, virtual_time
 from .straight import same_bits, straight
 
 FAULTS = ["open", 3, "finish"]
@@ -112,7 +110,7 @@ def test_a_rank_that_never_sends_its_pieces_is_a_stall(wait):
             member.obey(order)
         while True:
             member.transport.finished([])
-            time.sleep(1e-2)
+            member.work.clock.sleep(1e-2)
 
     def story(conductor):
         train(case, 1)(conductor)
@@ -125,7 +123,7 @@ def test_a_rank_that_never_sends_its_pieces_is_a_stall(wait):
             case _:
                 train(case, 1)(conductor)
 
-    outcome = play(case, story, parts={1: deaf_to_save}, hopeful=False, limit_s=2)
+    outcome = play(case, story, parts={1: deaf_to_save}, hopeful=False, virtual=virtual_time(case))
     assert isinstance(outcome.errors[0], StallError)
 
 

@@ -12,7 +12,7 @@ from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.orders import What
 
 from .cases import DEEP, make_case
-from .harness import numbers, play, train
+from .harness import numbers, play, train, virtual_time
 from .straight import straight
 
 
@@ -130,7 +130,7 @@ def test_a_source_that_cannot_be_read_ends_the_run(order):
 def silent(member):
     while True:
         member.transport.finished([])
-        time.sleep(1e-3)
+        member.work.clock.sleep(1e-3)
 
 
 def silent_after(*steps):
@@ -165,7 +165,7 @@ def report(member, order):
 )
 def test_a_peer_that_falls_silent_is_a_stall_that_says_what_is_missing(order, part, message):
     case = make_case(DEEP, (4,), cuts=(3,), order=order, stall_s=0.15, clip_norm=1.0)
-    outcome = play(case, train(case), parts={1: part}, hopeful=False, limit_s=5)
+    outcome = play(case, train(case), parts={1: part}, hopeful=False, virtual=virtual_time(case))
     assert list(outcome.errors) == [0]
     with pytest.raises(StallError, match=message):
         raise outcome.errors[0]
@@ -178,7 +178,7 @@ def test_a_norm_that_never_comes_is_a_stall():
         conductor._tell_norm = lambda norm, scale: silent(conductor.member)
         train(case)(conductor)
 
-    outcome = play(case, story, hopeful=False, limit_s=5)
+    outcome = play(case, story, hopeful=False, virtual=virtual_time(case))
     with pytest.raises(StallError, match=r"waiting for the gradients' norm: nothing arrived for 0.15 s"):
         raise outcome.errors[1]
 
@@ -186,7 +186,7 @@ def test_a_norm_that_never_comes_is_a_stall():
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 2)])
 def test_a_silent_rank_0_is_a_stall_for_all_others(order):
     case = make_case(DEEP, (4,), cuts=(3,), order=order, ranks=3, stall_s=0.15)
-    outcome = play(case, lambda conductor: silent(conductor.member), hopeful=False, limit_s=5)
+    outcome = play(case, lambda conductor: silent(conductor.member), hopeful=False, virtual=virtual_time(case))
     for error in outcome.errors.values():
         with pytest.raises(StallError, match="waiting for orders of rank 0: nothing arrived for 0.15 s"):
             raise error
@@ -198,26 +198,27 @@ def test_idle_ranks_wait_for_orders_as_long_as_there_are_any():
     case = make_case(DEEP, (4,), cuts=(3,), ranks=4, stall_s=0.3)
 
     def slowly(conductor, step):
-        time.sleep(0.1)
+        conductor.member.work.clock.sleep(0.1)
 
-    outcome = play(case, train(case, 5, slowly))
+    outcome = play(case, train(case, 5, slowly), virtual=virtual_time(case))
     assert outcome.statuses == dict.fromkeys(range(4), 0)
 
 
 def test_slow_is_not_silent():
     """A step may take longer than run.stall_s as long as something happens meanwhile."""
     case = three_ranks(stall_s=0.3, batch=8, micro_batch=1, threads=1)
+    virtual = virtual_time(case)
 
     def tamper(member):
         stage = member.stages[0]
         if member.crew.rank == 2:
             forward = stage.forward
-            stage.forward = lambda *arguments: (time.sleep(0.06), forward(*arguments))
+            stage.forward = lambda *arguments: (virtual.sleep(0.06), forward(*arguments))
 
-    began = time.perf_counter()
-    outcome = play(case, train(case, 2), tamper=tamper)
+    began = virtual.now_s
+    outcome = play(case, train(case, 2), tamper=tamper, virtual=virtual)
     assert numbers(outcome.value) == straight(case, 2).numbers
-    assert time.perf_counter() - began > 2 * 0.3
+    assert virtual.now_s - began > 2 * 0.3
 
 
 def test_ranks_that_wait_for_orders_leave_the_core_to_others():

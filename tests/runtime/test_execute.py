@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from virtual_time import VirtualTime
 
+from mpipipe.clock import REAL_CLOCK
 from mpipipe.errors import StallError
 from mpipipe.runtime.execute import Program, execute, make_program
 from mpipipe.runtime.local import LocalTransport, Mailbox
@@ -32,8 +34,8 @@ from mpipipe.schedule import (
 class Counted(WorkQueue):
     """Knows how many tasks are in it and in which order they were begun."""
 
-    def __init__(self, threads):
-        super().__init__(threads)
+    def __init__(self, threads, clock):
+        super().__init__(threads, clock)
         self.inside = 0
         self.order = []
 
@@ -71,10 +73,10 @@ def program(needs, task, message=None):
     return Program(actions, parts, counts, users, tuple(tasks), tuple(messages), computes, times)
 
 
-def run(made, threads=1, idle=lambda: None, stall_s=20.0, transport=None):
-    work = Counted(threads)
+def run(made, threads=1, idle=lambda: None, stall_s=20.0, transport=None, clock=REAL_CLOCK):
+    work = Counted(threads, clock)
     try:
-        execute(made, work, transport or LocalTransport(Mailbox(), 0), idle, Patience(stall_s, "a test"))
+        execute(made, work, transport or LocalTransport(Mailbox(), 0), idle, Patience(stall_s, "a test", clock=clock))
     finally:
         work.close()
     return work
@@ -238,7 +240,10 @@ def test_a_message_that_never_comes_is_a_stall_that_names_it():
 
 
 def test_a_slow_task_is_no_stall_as_long_as_others_end():
-    run(program([[i - 1] if i else [] for i in range(10)], lambda i, scratch: time.sleep(0.04)), stall_s=0.3)
+    clock = VirtualTime(2).clock
+    made = program([[i - 1] if i else [] for i in range(10)], lambda i, scratch: scratch.clock.sleep(0.04))
+    run(made, stall_s=0.3, clock=clock)
+    assert clock.now() > 100.3
 
 
 def test_an_empty_program_ends_at_once():

@@ -1,13 +1,13 @@
 """Ports refuse what was not agreed on before it is sent; waiting leaves the core to others and ends in time."""
 
 import threading
-import time
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual_time import VirtualTime
 
 from mpipipe.errors import StallError
 from mpipipe.runtime.crew import Crew, end_ports, ports_of
@@ -99,45 +99,51 @@ def test_both_ends_of_every_stream_agree(case):
 
 
 def test_patience_sleeps_longer_and_longer_until_something_happens():
-    patience = Patience(100, "a test")
-    waits = [patience.next_wait(str) for _ in range(10)]
+    clock = VirtualTime(1).clock
+    patience, waits = Patience(100, "a test", clock=clock), []
+    for _ in range(200):
+        waits.append(patience.next_wait(str))
+        clock.sleep(waits[-1])
     assert waits[0] == SHORT_WAIT_S and waits[-1] == LONG_WAIT_S and waits == sorted(waits)
     patience.renew()
     assert patience.next_wait(str) == SHORT_WAIT_S
 
 
 def test_patience_ends_and_says_what_was_waited_for():
-    patience = Patience(0.02, "stage 3")
+    clock = VirtualTime(1).clock
+    patience = Patience(0.02, "stage 3", clock=clock)
     with pytest.raises(StallError, match=r"stage 3: nothing arrived for 0.02 s; waiting for RECV_ACT1"):
         while True:
-            time.sleep(patience.next_wait(lambda: "RECV_ACT1"))
+            clock.sleep(patience.next_wait(lambda: "RECV_ACT1"))
+    assert clock.now() == pytest.approx(100.02, abs=2 * LONG_WAIT_S)
 
 
 def test_wait_all_ends_with_the_last_request_and_is_renewed_by_each():
-    mailbox = Mailbox()
+    mailbox, virtual = Mailbox(), VirtualTime(2)
     here, there = LocalTransport(mailbox, 0), LocalTransport(mailbox, 1)
     requests = [here.receive(np.empty(1), 1, tag) for tag in range(6)]
     idle = []
 
     def send():
         for tag in (3, 0, 5, 4, 1, 2):
-            time.sleep(0.05)
+            virtual.sleep(0.05)
             there.send(np.ones(1), 0, tag)
+        virtual.leave()
 
     sender = threading.Thread(target=send)
     sender.start()
-    wait_all(here, requests, Patience(0.25, "a test"), lambda: idle.append(0))
+    wait_all(here, requests, Patience(0.25, "a test", clock=virtual.clock), lambda: idle.append(0))
     sender.join()
     assert len(idle) > 5 and all(request.done for request in requests)
 
 
 def test_waiting_leaves_the_core_to_others():
-    """The thread that waits is on a core for a small part of the time only."""
-    here = LocalTransport(Mailbox(), 0)
-    request, began = here.receive(np.empty(1), 1, 0), time.thread_time()
+    """Who waits long looks once a millisecond."""
+    here, looks = LocalTransport(Mailbox(), 0), []
+    patience = Patience(0.3, "a test", clock=VirtualTime(1).clock)
     with pytest.raises(StallError):
-        wait_all(here, [request], Patience(0.3, "a test"), lambda: None)
-    assert time.thread_time() - began < 0.1
+        wait_all(here, [here.receive(np.empty(1), 1, 0)], patience, lambda: looks.append(0))
+    assert len(looks) < 1.2 * 0.3 / LONG_WAIT_S
 
 
 # ---- the transport in one process -------------------------------------------------------------------------------

@@ -2,16 +2,16 @@
 
 import math
 import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual_time import VirtualTime
 
+from mpipipe.clock import Clock
 from mpipipe.resources.pretence import Link, PairLink, Pretence, PretendHost
-from mpipipe.runtime import local, slow_links
 from mpipipe.runtime.local import LocalTransport, Mailbox
 from mpipipe.runtime.messages import Patience, wait_all
 from mpipipe.runtime.slow_links import SlowLinks, over_links
@@ -26,31 +26,24 @@ ONE_S = MEGABYTE / GIGABIT.bandwidth
 """How long a link is busy with it."""
 
 
-class Clock:
-    """Stands for the module `time`: it goes on when it is told to."""
+class Hands:
+    """Those of a clock that goes on when it is told to."""
 
     def __init__(self):
         self.now = 100.0
-
-    def perf_counter(self):
-        return self.now
+        self.clock = Clock(now=lambda: self.now)
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    return set_clock(monkeypatch)
+def clock():
+    return Hands()
 
 
-def set_clock(patch):
-    made = Clock()
-    for module in (local, slow_links):
-        patch.setattr(module, "time", made)
-    return made
-
-
-def pair(link=GIGABIT):
-    mailbox = Mailbox()
-    return SlowLinks(LocalTransport(mailbox, 0), {1: link}), SlowLinks(LocalTransport(mailbox, 1), {0: link})
+def pair(clock, link=GIGABIT):
+    """Both ends of a link; `clock` has one."""
+    mailbox = Mailbox(clock.clock)
+    ends = [SlowLinks(LocalTransport(mailbox, rank), {1 - rank: link}, clock.clock) for rank in (0, 1)]
+    return ends[0], ends[1]
 
 
 def array(size=MEGABYTE):
@@ -68,7 +61,7 @@ def arrivals(clock, transport, requests, most_s=1.0):
 
 
 def test_a_message_takes_its_bytes_and_the_latency_for_both_ends(clock):
-    here, there = pair()
+    here, there = pair(clock)
     sent, received = here.send(array(), 1, 0), there.receive(array(), 0, 0)
     began = clock.now
     assert arrivals(clock, there, [received]) == [pytest.approx(ONE_S + 200e-6)]
@@ -78,7 +71,7 @@ def test_a_message_takes_its_bytes_and_the_latency_for_both_ends(clock):
 
 
 def test_a_message_begins_when_both_ends_have_posted_it(clock):
-    here, there = pair()
+    here, there = pair(clock)
     sent = here.send(array(), 1, 0)
     clock.now += 1
     assert here.finished([sent]) == [] and here.soon_s() == math.inf
@@ -87,7 +80,7 @@ def test_a_message_begins_when_both_ends_have_posted_it(clock):
 
 
 def test_when_a_message_met_its_receive_counts_not_when_that_was_seen(clock):
-    here, there = pair()
+    here, there = pair(clock)
     here.send(array(), 1, 0)
     received = there.receive(array(), 0, 0)
     clock.now += ONE_S
@@ -95,7 +88,7 @@ def test_when_a_message_met_its_receive_counts_not_when_that_was_seen(clock):
 
 
 def test_two_messages_one_way_go_one_after_the_other(clock):
-    here, there = pair()
+    here, there = pair(clock)
     sent = [here.send(array(), 1, tag) for tag in range(2)]
     received = [there.receive(array(), 0, tag) for tag in range(2)]
     began, expected = clock.now, [pytest.approx(ONE_S + 200e-6), pytest.approx(2 * ONE_S + 200e-6)]
@@ -105,14 +98,14 @@ def test_two_messages_one_way_go_one_after_the_other(clock):
 
 
 def test_the_two_ways_do_not_disturb_each_other(clock):
-    here, there = pair()
+    here, there = pair(clock)
     requests = [here.send(array(), 1, 0), here.receive(array(), 1, 0)]
     there.receive(array(), 0, 0), there.send(array(), 0, 0)
     assert arrivals(clock, here, requests) == [pytest.approx(ONE_S + 200e-6)] * 2
 
 
 def test_count_waits_too_and_goes_by_what_came(clock):
-    here, there = pair()
+    here, there = pair(clock)
     received = there.receive(array(), 0, 0)
     assert there.count(received) is None
     here.send(array(MEGABYTE // 2), 1, 0)
@@ -134,37 +127,30 @@ def test_a_rank_on_the_same_host_is_near(clock):
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=6), st.floats(0, 0.01), st.floats(1e6, 1e9))
 def test_a_row_of_messages_takes_all_bytes_and_one_latency(sizes, latency_s, bandwidth):
-    with pytest.MonkeyPatch.context() as patch:
-        clock = set_clock(patch)
-        here, there = pair(Link(latency_s, bandwidth))
-        for tag, size in enumerate(sizes):
-            here.send(array(size), 1, tag)
-        received = [there.receive(array(size), 0, tag) for tag, size in enumerate(sizes)]
-        ends = arrivals(clock, there, received, 20.0)
-        assert ends == [pytest.approx(total / bandwidth + latency_s, abs=1e-6) for total in np.cumsum(sizes)]
-
-
-def timed(here, there):
-    """Seconds of a megabyte from rank 0 to rank 1, by the clock, as each end sees it."""
-
-    def receive():
-        wait_all(there, [there.receive(array(), 0, 0)], Patience(5, "a test"))
-        ends["there"] = time.perf_counter()
-
-    ends, receiver = {}, threading.Thread(target=receive)
-    receiver.start()
-    began = time.perf_counter()
-    wait_all(here, [here.send(array(), 1, 0)], Patience(5, "a test"))
-    ends["here"] = time.perf_counter()
-    receiver.join()
-    return max(ends.values()) - began, min(ends.values()) - began
+    clock = Hands()
+    here, there = pair(clock, Link(latency_s, bandwidth))
+    for tag, size in enumerate(sizes):
+        here.send(array(size), 1, tag)
+    received = [there.receive(array(size), 0, tag) for tag, size in enumerate(sizes)]
+    ends = arrivals(clock, there, received, 20.0)
+    assert ends == [pytest.approx(total / bandwidth + latency_s, abs=1e-6) for total in np.cumsum(sizes)]
 
 
 def test_a_megabyte_over_gigabit_ethernet_takes_nine_milliseconds():
-    """The quickest of some turns: others may be busy on this machine."""
-    turns = [timed(*pair()) for _ in range(10)]
-    assert min(earliest for _, earliest in turns) >= 8.588e-3
-    assert min(latest for latest, _ in turns) <= 1.1 * 8.588e-3
+    """From rank 0 to rank 1, as the two ends see it that wait for it."""
+    virtual = VirtualTime(2)
+    here, there = pair(virtual)
+
+    def wait(rank):
+        requests = [there.receive(array(), 0, 0)] if rank else [here.send(array(), 1, 0)]
+        wait_all((here, there)[rank], requests, Patience(5, "a test", clock=virtual.clock))
+        ends.append(virtual.now_s)
+        virtual.leave()
+
+    ends, threads = [], [threading.Thread(target=wait, args=(rank,)) for rank in (0, 1)]
+    for act in (*(thread.start for thread in threads), *(thread.join for thread in threads)):
+        act()
+    assert ends == [pytest.approx(100 + ONE_S + 200e-6)] * 2
 
 
 def pretence(*names, **more):

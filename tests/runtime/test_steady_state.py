@@ -84,8 +84,8 @@ TEXTS = [
 ]
 MODELS = {
     "dense": ([*DENSE, linear(10)], (256,), 64, False),
-    "pictures": ([*PICTURES, linear(10)], (24, 24, 3), 32, False),
-    "texts": (TEXTS, (96,), 8, True),
+    "pictures": ([*PICTURES, linear(10)], (24, 24, 3), 8, False),
+    "texts": (TEXTS, (48,), 8, True),
 }
 
 

@@ -25,7 +25,7 @@ from mpipipe.runtime.trace import (
 from mpipipe.schedule import Kind
 
 from .cases import DEEP, make_case
-from .harness import play, train
+from .harness import play, train, virtual_time
 
 SPANS = {"1f1b": (0, 1, 2), "zb-v": (0, 1, 2, 2, 1, 0), "interleaved": (1, 0, 1, 0, 1, 0)}
 SLACK_S = 5e-6
@@ -146,17 +146,18 @@ def test_compute_seconds_are_those_of_tasks_alone():
 @pytest.mark.parametrize("ahead_s", [0.0, 3.5, -120.0])
 def test_a_clock_that_is_off_is_found(ahead_s):
     case, found = make_case(DEEP, (4,), cuts=(3,)), {}
+    virtual = virtual_time(case)
 
     def ask(conductor):
-        found.update(ask_clocks(conductor.transport, [1], patience()))
+        found.update(ask_clocks(conductor.transport, [1], conductor.member.patience("asking")))
 
     def answer(member):
-        answer_clock(Ahead(member.transport, ahead_s), 0, patience())
+        answer_clock(Ahead(member.transport, ahead_s), 0, member.patience("answering"))
         return serve(member)
 
-    play(case, ask, parts={1: answer})
+    play(case, ask, parts={1: answer}, virtual=virtual)
     offset, unsure_s = found[1]
-    assert abs(offset - ahead_s) <= unsure_s + 1e-9 and 0 < unsure_s < 0.05
+    assert abs(offset - ahead_s) <= unsure_s + 1e-9 and 0 < unsure_s < 1e-5
 
 
 class Ahead:

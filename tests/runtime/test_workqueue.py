@@ -8,7 +8,9 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
+from virtual_time import VirtualTime
 
+from mpipipe.clock import REAL_CLOCK
 from mpipipe.runtime.workqueue import TaskError, WorkQueue
 
 
@@ -17,8 +19,8 @@ def make():
     """Makes queues that are closed in the end."""
     made = []
 
-    def make_queue(threads=1):
-        made.append(WorkQueue(threads))
+    def make_queue(threads=1, clock=REAL_CLOCK):
+        made.append(WorkQueue(threads, clock))
         return made[-1]
 
     yield make_queue
@@ -45,9 +47,10 @@ def test_one_worker_keeps_the_order(make):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_so_many_tasks_run_side_by_side(make, threads):
-    work, gate, began = make(threads), threading.Event(), []
+    work, gate, all_began, began = make(threads), threading.Event(), threading.Semaphore(0), []
     for i in range(threads + 1):
-        work.put(i, lambda scratch, i=i: (began.append(i), gate.wait(5)))
+        work.put(i, lambda scratch, i=i: (began.append(i), all_began.release(), gate.wait(60)))
+    assert all(all_began.acquire(timeout=60) for _ in range(threads))
     time.sleep(0.05)
     assert sorted(began) == list(range(threads))
     gate.set()
@@ -55,14 +58,14 @@ def test_so_many_tasks_run_side_by_side(make, threads):
 
 
 def test_take_waits_no_longer_than_it_is_told(make):
-    work, gate = make(), threading.Event()
+    virtual = VirtualTime(2)
+    work = make(1, virtual.clock)
     assert work.take(0) is None
-    work.put("slow", lambda scratch: gate.wait(5))
-    began = time.perf_counter()
+    work.put("slow", lambda scratch: scratch.clock.sleep(1.0))
     assert work.take(0) is None and work.take(0.02) is None
-    assert 0.02 <= time.perf_counter() - began < 1
-    gate.set()
+    assert virtual.now_s == pytest.approx(100.02)
     assert key(work.take(None)) == "slow" and work.take(0) is None
+    assert virtual.now_s == pytest.approx(101)
 
 
 def test_an_exception_comes_out_with_the_key_and_the_worker_lives_on(make):
@@ -89,12 +92,11 @@ def test_even_an_exit_does_not_end_the_worker(make):
 
 
 def test_busy_seconds_are_those_of_the_tasks(make):
-    work = make(2)
-    work.run_all([(i, lambda scratch: time.sleep(0.02)) for i in range(4)])
-    assert 0.08 <= work.busy_s < 0.3
-    busy_s = work.busy_s
-    time.sleep(0.02)
-    assert work.busy_s == busy_s
+    virtual = VirtualTime(3)
+    work = make(2, virtual.clock)
+    work.run_all([(i, lambda scratch: scratch.clock.sleep(0.02)) for i in range(4)])
+    virtual.sleep(0.02)
+    assert work.busy_s == pytest.approx(0.08) and virtual.now_s == pytest.approx(100.06)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -128,7 +130,7 @@ def test_run_all_raises_the_first_error_of_several(make):
 
 
 def test_drain_waits_for_what_has_begun_whatever_becomes_of_it(make):
-    work, done, begun = make(2), [], threading.Barrier(3, timeout=5)
+    work, done, begun = make(2), [], threading.Barrier(3, timeout=60)
     for task in (fail, lambda scratch: (time.sleep(0.02), done.append(0))):
         work.put("key", lambda scratch, task=task: (begun.wait(), task(scratch)))
     begun.wait()
@@ -140,11 +142,11 @@ def test_drain_waits_for_what_has_begun_whatever_becomes_of_it(make):
 def test_drain_drops_what_nobody_has_begun(make, threads):
     """However many were put in and taken: it may follow an interrupt, when nobody has counted."""
     work, begun, done = make(threads), [], []
-    for i in range(50):
+    for i in range(5000):
         work.put(i, lambda scratch: (begun.append(0), time.sleep(5e-3), done.append(0)))
     work.take(None)
     work.drain()
-    assert len(done) == len(begun) < 50 and work.take(0.02) is None
+    assert len(done) == len(begun) < 5000 and work.take(0.02) is None
     work.drain()
     work.run_all([(i, lambda scratch: done.append(1)) for i in range(20)])
     assert done.count(1) == 20 and len(begun) == done.count(0)
@@ -154,7 +156,7 @@ def test_drain_drops_what_nobody_has_begun(make, threads):
 def test_the_least_place_goes_first_and_what_follows_a_task_is_put_in_before_the_next_is_taken(make, threads):
     work, done, gate = make(threads), [], threading.Event()
     for _ in range(threads):
-        work.put("busy", lambda scratch: gate.wait(5))
+        work.put("busy", lambda scratch: gate.wait(60))
     time.sleep(0.02)
     for place in (5.0, 3.0, 1.0):
         work.put(place, lambda scratch, place=place: done.append(place), place)
@@ -182,7 +184,7 @@ def test_close_ends_the_workers_after_what_is_in_the_queue():
 
 
 def test_every_worker_has_a_scratch_of_its_own_that_is_whole_again_for_each_task(make):
-    work, seen, marks, gate = make(3), {}, set(), threading.Barrier(3, timeout=5)
+    work, seen, marks, gate = make(3), {}, set(), threading.Barrier(3, timeout=60)
 
     def task(i, scratch):
         gate.wait()
@@ -227,13 +229,11 @@ def test_signals_that_come_as_a_wait_runs_out_do_not_make_it_last_for_ever():
 
 @pytest.mark.parametrize("pace", [1.0, 0.5, 0.25])
 def test_a_slower_pace_makes_tasks_longer_and_counts_as_busy(make, pace):
-    work = make()
+    virtual = VirtualTime(2)
+    work = make(1, virtual.clock)
     work.pace = pace
-    began = time.perf_counter()
-    work.run_all([(i, lambda scratch: time.sleep(0.01)) for i in range(10)])
-    taken = time.perf_counter() - began
-    assert 0.1 / pace <= taken < 0.1 / pace + 0.1
-    assert work.busy_s == pytest.approx(taken, rel=0.1)
+    work.run_all([(i, lambda scratch: scratch.clock.sleep(0.01)) for i in range(10)])
+    assert virtual.now_s - 100 == pytest.approx(0.1 / pace) == work.busy_s
 
 
 def test_sleeps_that_are_too_long_are_made_up_for(make):

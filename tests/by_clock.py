@@ -1,0 +1,132 @@
+"""A table of what the real clock says, next to what is meant; see by_clock.sh."""
+
+import os
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from bench.overhead import actions_us
+from mpi.test_pretend_cluster import EQUAL, trained, write_files
+from plan.cases import cluster, job, layers, random_cluster, random_host
+from runtime.test_simulated_times import measured, unlike_stages
+from threadpoolctl import threadpool_limits
+
+from mpipipe.clock import REAL_CLOCK
+from mpipipe.plan import make_plan
+from mpipipe.plan.simulated import simulate_plan
+from mpipipe.resources.calibrate import measure_rates
+from mpipipe.schedule import SCHEDULES, Pipeline, StageCost, check
+
+KEPT = Path("results/by-clock.txt")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing: `meant` is its target, `found` what the clock says; `near` where both ways are off, else at most."""
+
+    what: str
+    meant: float
+    found: float
+    unit: str
+    near: bool = False
+
+    def __str__(self) -> str:
+        off = self.found / self.meant - 1
+        said = f"{off:+.0%}" if self.near else "within" if off <= 0 else f"{off:+.0%} over"
+        meant = f"{'' if self.near else 'at most '}{self.meant:.4g}"
+        return f"{self.what:62}  {meant:>15}  {self.found:>10.4g}  {self.unit:8}  {said}"
+
+
+def steps() -> Iterator[Row]:
+    """A step of sleeping layers over slow links, next to the simulated one: the shortest of three."""
+    for name in SCHEDULES:
+        for ranks in (2, 5, 9):
+            case = unlike_stages(name, ranks, micros=ranks + 3)
+            found = min(measured(case, clock=REAL_CLOCK) for _ in range(3))
+            yield Row(
+                f"step, {name}, {ranks} ranks", 1e3 * simulate_plan(case.plan).end_s, 1e3 * found, "ms", near=True
+            )
+
+
+def overhead() -> Iterator[Row]:
+    """What the runtime itself costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, found in actions_us(Path(folder)):
+            yield Row(f"an action, {name}", 50, found, "us")
+
+
+def planning() -> Iterator[Row]:
+    """Making plans and schedules."""
+    costs, hosts = layers(random.Random(1), 100), random_cluster(1, 9, twins=0)
+    for ranks in ("all", "auto"):
+        yield Row(
+            f"planning, 9 hosts, 100 layers, {ranks}",
+            5,
+            seconds(partial(make_plan, costs, hosts, job(36, ranks=ranks))),
+            "s",
+        )
+    rng = random.Random(5)
+    four = [random_host(rng, 0) for _ in range(4)]
+    many = cluster(*(replace(four[rank % 4], rank=rank, name=f"mini{rank}") for rank in range(64)))
+    asked = partial(make_plan, layers(random.Random(1), 400), many, job(128, ranks="all"))
+    yield Row("planning, 64 hosts of 4 kinds, 400 layers", 60, seconds(asked), "s")
+    places = tuple((rank,) for rank in range(9))
+    pipeline = Pipeline(72, places, (18,) * 9, (StageCost(1.0, 1.3, 0.7),) * 9, (0.3,) * 8, (2,) * 9)
+    yield Row(
+        "making a list schedule, 9 ranks, 72 micro-batches",
+        50,
+        1e3 * seconds(partial(SCHEDULES["list"].make, pipeline)),
+        "ms",
+    )
+    yield Row("checking it", 200, 1e3 * seconds(partial(check, SCHEDULES["list"].make(pipeline))), "ms")
+
+
+def rates() -> Iterator[Row]:
+    """Measuring a host."""
+    with threadpool_limits(1):
+        yield Row("measuring rates", 1, seconds(partial(measure_rates, 0.02)), "s")
+
+
+def nine_hosts() -> Iterator[Row]:
+    """Nine pretended hosts of this machine, over MPI."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(Path(folder))
+        _, plan, step_s = trained(Path(folder), "planned")
+        yield Row("step, nine pretended hosts", 1e3 * plan["step_s"], 1e3 * step_s, "ms", near=True)
+        _, _, equal_s = trained(Path(folder), "equal", EQUAL, "train.steps=3", "plan.schedule=1f1b")
+        yield Row("its part of that with equal numbers of layers", 1 / 1.4, step_s / equal_s, "")
+
+
+def seconds(action: partial) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def main(groups: Iterable = (steps, overhead, planning, rates, nine_hosts)) -> None:
+    """Print the table line by line, and keep it."""
+    load = " ".join(f"{one:.2f}" for one in os.getloadavg())
+    head = f"{platform.node()}: {os.cpu_count()} CPUs, {platform.platform()}; load {load}; {time.strftime('%F %T')}"
+    KEPT.parent.mkdir(exist_ok=True)
+    with KEPT.open("w") as file:
+        for line in (head, "", *rows(groups)):
+            print(line, flush=True)
+            print(line, file=file, flush=True)
+
+
+def rows(groups: Iterable) -> Iterator[str]:
+    """A group that cannot be measured here is a line that says why."""
+    for group in groups:
+        try:
+            yield from map(str, group())
+        except Exception as error:
+            yield f"{group.__name__}: not measured: {type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    main()
