@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpipipe.data import DataSet, Part, check_finite, open_data
+from mpipipe.data import DataSet, Part, check_finite, identify, open_data, other_data
 from mpipipe.errors import DataError
 from mpipipe.fit import check_inputs, check_targets
 from mpipipe.inference import Loaded, with_pipeline
@@ -57,11 +57,14 @@ def _open(loaded: Loaded, request: Request) -> DataSet:
             job.data, labels, seed, all_rows, classes=facts.classes, columns=facts.columns, trained=facts.tokens
         )
     except DataError as error:
-        if all_rows or error.remedy:
+        if all_rows:
             raise
-        remedy = "the checkpoint names this data; another place is given by --data"
+        hint = "the checkpoint names this data; another place is given by --data"
+        remedy = f"{error.remedy}; {hint}" if error.remedy else hint
         raise DataError(error.where, error.found, error.needed, remedy) from error
     where = job.data.path
+    for notice in _identity_notices(loaded, data, all_rows):
+        warn(notice, request.quiet)
     for notice in data.validation.notices:
         warn(notice, request.quiet)
     if not data.validation.count:
@@ -71,6 +74,23 @@ def _open(loaded: Loaded, request: Request) -> DataSet:
     check_inputs(data, loaded.model, where)
     check_targets(data, loaded.model, where)
     return data
+
+
+def _identity_notices(loaded: Loaded, data: DataSet, all_rows: bool) -> list[str]:
+    """On data that are not, or that are, those that the model was trained on."""
+    facts, job, known = loaded.checkpoint.facts.data, loaded.job, loaded.checkpoint.facts.data.identity
+    if not all_rows or not known.digest:
+        return [] if all_rows else other_data(known, identify(data), job.data.path)
+    settings, labels = job.data, loaded.model.loss.labels
+    split = open_data(
+        settings, labels, job.train.seed, classes=facts.classes, columns=facts.columns, trained=facts.tokens
+    )
+    if identify(split) != known or data.validation.count <= split.validation.count:
+        return []
+    return [
+        f"{settings.path} is what the model was trained on: {known.train:,} of these samples were trained on; to count "
+        f"only the {known.held_back:,} held back, give --set data.path={settings.path} instead of --data"
+    ]
 
 
 def check_shape(part: Part, shape: tuple[int, ...], where: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mpipipe.changes import changed_data, changed_settings, check_optimizer
 from mpipipe.checkpoint import (
     Checkpoint,
     DataFacts,
@@ -19,8 +20,19 @@ from mpipipe.checkpoint import (
     open_checkpoint,
     pieces,
 )
-from mpipipe.data import DataSet, Part, Scaling, check_finite, held_back, measure, open_data
-from mpipipe.errors import CheckpointError, DataError, JobError
+from mpipipe.data import (
+    DataSet,
+    Identity,
+    Part,
+    Scaling,
+    check_finite,
+    held_back,
+    identify,
+    measure,
+    open_data,
+    steps_per_epoch,
+)
+from mpipipe.errors import CheckpointError, DataError
 from mpipipe.fit import embeds
 from mpipipe.job import Job, TrainSettings, job_from_text, read_job
 from mpipipe.layers import Array, Model, build_model, find_loss
@@ -60,6 +72,7 @@ class Samples:
 
     data: DataSet
     scaling: Scaling
+    identity: Identity = Identity()
 
     def feed(self, part: Part) -> Feed:
         """Fills scaled features, and targets where wanted, of rows of a part."""
@@ -88,12 +101,14 @@ class Samples:
 
 @dataclass(frozen=True)
 class Start:
-    """Job, and where to go on from: `checkpoint` is None for a new run. `notices` are for the reader."""
+    """Job, and where to go on from: `checkpoint` is None for a new run. `notices` are for the reader; `before` is the
+    job that the checkpoint was written with."""
 
     job: Job
     checkpoint: Path | None
     folder: Path | None
     notices: tuple[str, ...] = ()
+    before: Job | None = None
 
 
 def settings_of(request: Request) -> tuple[str, ...]:
@@ -119,8 +134,9 @@ def find_start(request: Request) -> Start:
     before = job_from_text(text, where)
     job = _with_kept(job, before)
     folder = Path(request.out) if request.out else _home(path)
-    notices += [*_changed(before, job), *_left_behind(folder, step)]
-    return Start(job, path, folder, tuple(notices))
+    check_optimizer(before, job)
+    notices += _left_behind(folder, step)
+    return Start(job, path, folder, tuple(notices), before)
 
 
 def _with_kept(job: Job, before: Job) -> Job:
@@ -170,7 +186,7 @@ def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
         check_finite(data.train, where)
         scaling = stored_scaling(stored)
     check_finite(data.validation, held_back(where))
-    return Samples(data, scaling)
+    return Samples(data, scaling, identify(data))
 
 
 def fit_batch(job: Job, samples: Samples) -> Job:
@@ -186,6 +202,19 @@ def check_position(position: Position, samples: Samples, where: str) -> None:
     if position.offset > count:
         needed = f"at least {position.offset}: so many of its epoch are behind the checkpoint"
         raise DataError(where, f"{count} training samples", needed, "give the data that it was trained on")
+
+
+def changes(start: Start, stored: Checkpoint, samples: Samples) -> list[str]:
+    """Notices on what makes the result another than that of an uninterrupted run: settings, and samples."""
+    if start.before is None:
+        return []
+    jobs, count = (start.before, start.job), samples.data.train.count
+    before_s, after_s = (one.train.steps or one.train.epochs * steps_per_epoch(count, one.train.batch) for one in jobs)
+    known = stored.facts.data.identity
+    return [
+        *changed_settings(*jobs, stored.facts.position.step, (before_s, after_s)),
+        *changed_data(known, samples.identity, *jobs),
+    ]
 
 
 def stored_scaling(checkpoint: Checkpoint) -> Scaling:
@@ -252,20 +281,3 @@ def _left_behind(folder: Path | None, step: int) -> list[str]:
         return []
     names = ", ".join(path.name for path in later)
     return [f"going on from step {step}, in {folder}: {names} will be removed once a new checkpoint is saved"]
-
-
-def _changed(before: Job, after: Job) -> list[str]:
-    keys = ("batch", "micro_batch", "tile_rows", "optimizer", "seed")
-    changed = [key for key in keys if getattr(before.train, key) != getattr(after.train, key)]
-    if before.train.optimizer != after.train.optimizer:
-        raise JobError(
-            "train.optimizer",
-            f"'{after.train.optimizer}', but the checkpoint has the state of '{before.train.optimizer}'",
-            "the same optimizer",
-        )
-    names = [f"train.{key}" for key in changed]
-    names += [key for key in ("model", "data") if getattr(before, key) != getattr(after, key)]
-    if not names:
-        return []
-    notice = f"{', '.join(names)} changed since the checkpoint: the result will differ from an uninterrupted run"
-    return [f"{notice}, and other samples may be held back" if {"train.seed", "data"} & set(names) else notice]

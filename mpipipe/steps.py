@@ -44,7 +44,7 @@ class Run:
         data, scale = self.samples.data, self.samples.scaling.kind
         return DataFacts(
             data.source, self.brief.input_shape, data.target_shape, data.labels,
-            data.classes, data.columns, scale, data.tokens,
+            data.classes, data.columns, scale, data.tokens, self.samples.identity,
         )  # fmt: skip
 
     @property

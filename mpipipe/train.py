@@ -53,6 +53,7 @@ from mpipipe.start import (
     Request,
     Samples,
     Start,
+    changes,
     check_position,
     find_start,
     fit_batch,
@@ -144,6 +145,8 @@ class Lead:
         check_targets(samples.data, model, job.data.path)
         if self.stored is not None:
             compare_models(self.stored.shapes, model, str(self.stored.path))
+            for notice in changes(self.start, self.stored, samples):
+                warn(notice, quiet)
             check_position(start_position(self.stored), samples, job.data.path)
         job = fit_batch(job, samples)
         count = samples.data.train.count

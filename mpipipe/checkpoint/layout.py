@@ -13,6 +13,7 @@ place in the model: nothing here depends on how many ranks held it.
 
 from dataclasses import dataclass, field
 
+from mpipipe.data import Identity
 from mpipipe.errors import CheckpointError
 from mpipipe.layers import Model, Shape, shape_leaves, state_names
 
@@ -46,7 +47,8 @@ class Piece:
 class DataFacts:
     """What evaluating and predicting need to know of the data that the model was trained on.
 
-    `tokens` is "characters" or "bytes" for a text, else empty; `classes` are its characters then.
+    `tokens` is "characters" or "bytes" for a text, else empty; `classes` are its characters then. The `identity` of
+    the samples is empty in files of older versions.
     """
 
     source: str = ""
@@ -57,6 +59,7 @@ class DataFacts:
     columns: tuple[str, ...] = ()
     scale: str = "none"
     tokens: str = ""
+    identity: Identity = Identity()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ the features; `batches` gives the rows of every step. What cannot be used is a D
 """
 
 from mpipipe.data.batches import Batch, batches, order, steps_per_epoch
+from mpipipe.data.digest import Identity, identify, other_data
 from mpipipe.data.prompt import decode, encode
 from mpipipe.data.read import open_data, open_inputs, shipped_sets
 from mpipipe.data.scaling import Scaling, check_finite, measure
@@ -15,6 +16,7 @@ from mpipipe.data.types import DataSet, Part, Rows, held_back
 __all__ = [
     "Batch",
     "DataSet",
+    "Identity",
     "Part",
     "Rows",
     "Scaling",
@@ -25,11 +27,13 @@ __all__ = [
     "decode",
     "encode",
     "held_back",
+    "identify",
     "measure",
     "one_hot_classes",
     "open_data",
     "open_inputs",
     "order",
+    "other_data",
     "shipped_sets",
     "steps_per_epoch",
 ]

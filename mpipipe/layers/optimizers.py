@@ -39,6 +39,13 @@ def state_names(optimizer: str, path: str) -> tuple[str, ...]:
     return () if is_running(path) else STATE[optimizer]
 
 
+RUN_OF_FLUSHES = 16
+"""Every so many steps state that has become subnormal is set to zero: it decays for ever where no gradient comes any
+more, never gets to zero by itself, and is slow to compute with on many CPUs. By the step, so on all hosts alike; a CPU
+flag that flushes would be each thread's and each host's own."""
+TINY = np.float32(np.finfo(np.float32).tiny)
+
+
 def update_weight(update: Update, weight: Array, gradient: Array, state: Tree, scratch: Scratch) -> None:
     """One step of the job's optimizer on one weight of any shape, with its `state` arrays of the same shape."""
     rule = RULES[update.settings.optimizer]
@@ -47,7 +54,12 @@ def update_weight(update: Update, weight: Array, gradient: Array, state: Tree, s
         p, g, *kept = (array[start : start + RUN] for array in flat)
         mark = scratch.mark()
         scaled = np.multiply(g, update.scale, out=scratch.take(g.shape, g.dtype))
-        rule(update, p, scaled, kept, scratch.take(g.shape, g.dtype))
+        part = scratch.take(g.shape, g.dtype)
+        rule(update, p, scaled, kept, part)
+        if update.step % RUN_OF_FLUSHES == 0:
+            for one in kept:
+                np.abs(one, out=part)
+                np.multiply(one, np.greater_equal(part, TINY, out=part), out=one)
         scratch.release(mark)
 
 

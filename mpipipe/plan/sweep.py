@@ -20,6 +20,8 @@ Price = Callable[[Prices, str, Stages, int, float], Iterator[Candidate]]
 
 NODES = 600_000
 """Nodes to simulate at the most in each pass."""
+LOOKING = 100
+"""What takes as long as simulating so many nodes: for each stage, finding the limits worth a try, tried or not."""
 WORTH = 0.005
 """By how much a way must promise to be faster to be looked at."""
 NEARLY = 1.05
@@ -53,6 +55,7 @@ def _sweep(
         if least_s >= enough_s or prices.nodes >= end:
             break
         for name in names:
+            prices.nodes += LOOKING * len(stages)
             priced = min(price(prices, name, stages, what.most, enough_s), key=lambda one: one.step_s, default=None)
             if priced is not None and priced.step_s < near_s:
                 other = improve_limits(prices, priced, what.most, end)

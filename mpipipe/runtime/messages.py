@@ -140,7 +140,7 @@ class Patience:
         waited_s = self.clock.now() - self.since
         if waited_s > self.stall_s:
             raise StallError(f"{self.what}: nothing arrived for {self.stall_s:g} s; waiting for {pending()}")
-        return max(SHORT_WAIT_S, self.longest_s / 8, min(self.longest_s, LATE * waited_s))
+        return max(SHORT_WAIT_S, (self.longest_s - LONG_WAIT_S) / 8, min(self.longest_s, LATE * waited_s))
 
 
 def wait_all(
