@@ -142,6 +142,11 @@ class Watch:
             return ", ".join(f"{one.peer}: silent for {one.silence.seconds():.0f} s" for one in silent)
         return ", ".join(f"{one.peer}: {one.tasks:.0f} tasks do not end" for one in self.ranks if one.tasks > 0)
 
+    def dead(self, host: str) -> str:
+        """Ranks of `host` whose process has ended, as the beginning of a sentence; empty where there is none."""
+        dead = [str(one.peer) for one in self.ranks if one.peer.has_died(host)]
+        return f"{', '.join(dead)}: its process was killed or ended by itself; " if dead else ""
+
     def close(self, patience: Patience) -> None:
         """Wait for the last sign of life of every rank."""
         while any(one.tasks != LAST for one in self.ranks):
