@@ -174,7 +174,7 @@ class Patience:
         """Seconds to sleep now. Raises StallError, saying what is `pending`, once nothing happened for too long."""
         waited_s = self.waited_s()
         if waited_s > self.stall_s:
-            waits = f"{self.what}: nothing arrived for {self.stall_s:g} s; waiting for {pending()}"
+            waits = f"{self.what}: nothing arrived for {self.stall_s:.3g} s; waiting for {pending()}"
             silent = self.silent()
             raise StallError(f"{silent}; {waits}" if silent else waits)
         return max(SHORT_WAIT_S, self.longest_s / 8, min(self.longest_s, LATE * waited_s))
