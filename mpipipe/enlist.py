@@ -1,5 +1,6 @@
 """Everyone knows: rank 0 tells job, shapes and plan; every rank makes its stages and says that it is ready."""
 
+import os
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from mpipipe.records import from_plain, to_plain
 from mpipipe.report import human_bytes
 from mpipipe.resources import Pretence, memory, start_peak
 from mpipipe.runtime.crew import CONDUCTOR, Crew, ports_of, shares_of
+from mpipipe.runtime.heartbeat import Peer
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.slow_links import over_links
 from mpipipe.runtime.source import Source
@@ -36,12 +38,13 @@ def enlist(world: World, brief: Brief, pretence: Pretence | None = None) -> Memb
     crew = Crew(world.rank, brief.plan, model, brief.job)
     start_bytes = start_peak()
     stages, verdict = _make_stages(crew, world.host)
-    verdicts = world.gather(verdict)
+    verdicts = world.gather({"host": world.host, "pid": os.getpid(), **verdict})
     world.share(lambda: _check_ready(verdicts or [], brief.plan))
     source = _make_source(crew) if world.rank == CONDUCTOR else None
     transport = over_links(world.transport(), world.rank, pretence)
     member = Member(crew, transport, WorkQueue(crew.threads), stages, source)
     member.start_bytes = start_bytes
+    member.peers = tuple(Peer(rank, each["host"], each["pid"]) for rank, each in enumerate(verdicts or []))
     if pretence is not None:
         member.pace_at = partial(pretence.speed, world.rank)
     return member

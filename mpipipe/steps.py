@@ -84,6 +84,7 @@ class Steps:
         run = self.run
         show_progress = progress(run.total_steps, run.quiet, run.position.step)
         with show_progress as self.bar, open_log(run.folder.metrics, run.position.step) as self.log:
+            self.conductor.watch.notice = self.bar.note
             settings = run.job.train
             rows = batches(
                 self.data.train.count, settings.batch, settings.seed, self.position.epoch, self.position.offset

@@ -14,7 +14,7 @@ from mpipipe.checkpoint import (
     open_checkpoint,
 )
 from mpipipe.enlist import Brief, enlist
-from mpipipe.errors import InterruptedRunError, UserError
+from mpipipe.errors import InterruptedRunError, StallError, UserError
 from mpipipe.fit import check_inputs, check_micro_batches, check_targets, looks_ahead
 from mpipipe.job import job_to_text
 from mpipipe.launcher import note_outcome
@@ -192,7 +192,10 @@ def _conduct(run: Run, conductor: Conductor, signals: Signals) -> int:
     try:
         steps.run_all()
     except KeyboardInterrupt:
-        raise InterruptedRunError(_interrupted(run, steps)) from None
+        dead = conductor.watch.dead(conductor.member.peers[CONDUCTOR].host)
+        raise InterruptedRunError(f"{dead}{_interrupted(run, steps)}") from None
+    except StallError as error:
+        raise StallError(f"{error}; {_interrupted(run, steps)}") from None
     _leave(run, steps)
     return 0
 
@@ -203,7 +206,8 @@ def _interrupted(run: Run, steps: Steps) -> str:
         steps.write_timeline()
     every = list_checkpoints(run.folder.checkpoints)
     kept = f"the newest checkpoint is {every[-1]}" if every else "no checkpoint had been written"
-    return f"interrupted after step {steps.position.step}; {kept}"
+    going_on = f"; go on with: python -m mpipipe train --resume --out {run.folder.path}" if every else ""
+    return f"interrupted after step {steps.position.step}; {kept}{going_on}"
 
 
 def _leave(run: Run, steps: Steps) -> None:

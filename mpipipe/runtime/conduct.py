@@ -5,6 +5,7 @@ Rank 0 is a member like any other and may hold any stages or none; conducting is
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from mpipipe.checkpoint import pieces
 from mpipipe.errors import NonFiniteError
 from mpipipe.layers import Array
 from mpipipe.plan import Plan
+from mpipipe.report import warn
 from mpipipe.report.timeline import Clocks
 from mpipipe.runtime.collect import Collector, PieceWriter
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.diverged import DivergedError, check_gradients, loss_error
+from mpipipe.runtime.heartbeat import Watch
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Tag, wait_all
 from mpipipe.runtime.move import move, plan_bytes, send_plan
@@ -33,6 +36,8 @@ class Conductor:
     def __init__(self, member: Member) -> None:
         self.member, self.transport = member, member.transport
         self.others = [rank for rank in range(member.crew.plan.ranks) if rank != CONDUCTOR]
+        peers = [member.peers[rank] for rank in self.others]
+        self.watch = Watch(self.transport, peers, member.stall_s, warn, member.work.clock)
         self._take_over()
         self.expected: list[Any] = []
         self.last_report: Any = None
@@ -41,12 +46,13 @@ class Conductor:
         self.saved: list[Path] = []
         self.pieces = pieces(self.crew.model, self.crew.job.train.optimizer)
         self.clocks: list[Clocks] = []
-        member.idle = self._look_around
+        member.idle, member.silent = self._look_around, self.watch.silent
 
     def _take_over(self) -> None:
         """Know the member's plan, now that it has another."""
         self.crew = self.member.crew
         self.plan = self.crew.plan
+        self.watch.name([replace(self.member.peers[rank], stages=self.plan.stages_of(rank)) for rank in self.others])
         self.listener = Listener(self.transport, self.plan.lanes)
         self.arrays = [
             report_array(sum(self.plan.stages[stage].last - self.plan.stages[stage].first for stage in held))
@@ -185,6 +191,7 @@ class Conductor:
         if self.collector is not None:
             self.collector.thread.join()
         self.order(Order(What.STOP, number=status))
+        self.watch.close(self.member.patience("ending"))
 
     def abandon_save(self) -> None:
         """End a checkpoint under way, for this rank is about to end without another word to the others."""
@@ -243,5 +250,6 @@ class Conductor:
             patience.clock.sleep(patience.next_wait("pieces of a checkpoint".__str__))
 
     def _pump(self) -> None:
+        self.watch.look()
         if self.collector is not None and not self.all_in:
             self.all_in = self.collector.pump()

@@ -1,5 +1,7 @@
 """Where orders of rank 0 come in: one at a time, and perhaps one ahead of its turn."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mpipipe.runtime.messages import Patience, Tag, Transport, wait_all
@@ -31,10 +33,10 @@ class Inbox:
         self.looks = 0
         self._expect()
 
-    def next(self, patience: Patience) -> Order:
-        """Wait for the next order."""
+    def next(self, patience: Patience, idle: Callable[[], None] | None = None) -> Order:
+        """Wait for the next order; call `idle` between looks."""
         if self.early is None:
-            wait_all(self.transport, [self.request], patience)
+            wait_all(self.transport, [self.request], patience, idle)
             return self._take()
         order, self.early = self.early, None
         return order

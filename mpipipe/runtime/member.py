@@ -17,6 +17,7 @@ from mpipipe.resources import peak_since
 from mpipipe.runtime.crew import CONDUCTOR, Crew
 from mpipipe.runtime.execute import execute
 from mpipipe.runtime.generating import Generating
+from mpipipe.runtime.heartbeat import Heart, Peer
 from mpipipe.runtime.inbox import Inbox, Interruption
 from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Patience, Tag, Transport, wait_all
 from mpipipe.runtime.orders import HEAD_SIZE, Order, What, report_array
@@ -34,6 +35,12 @@ class ActionError(MpipipeError):
     """A task of this rank raised: stage and action are named, the cause has the traceback."""
 
 
+LENIENCE = 5
+"""Rank 0 hears who is silent and says so; another rank knows only that it waits, and gives up so many times later."""
+SLOW_STEPS = 10
+"""Nothing arrives for some steps' time where a plan has few and long tasks: no stall is sooner than that."""
+
+
 class Member:
     """See the module. `source` is rank 0's."""
 
@@ -48,8 +55,11 @@ class Member:
         self.busy_before, self.pause_s, self.compute_s = 0.0, 0.0, 0.0
         self.start_bytes = 0
         self.pace_at: Callable[[int], float] = lambda step: 1.0  # that of the work queue; steps are counted from 1
+        self.peers: tuple[Peer, ...] = tuple(Peer(rank, "its host", 0) for rank in range(crew.plan.ranks))
+        self.silent: Callable[[], str] = str
         self.inbox = None if crew.rank == CONDUCTOR else Inbox(transport, CONDUCTOR)
-        self.idle: Callable[[], None] = self.inbox.look if self.inbox else lambda: None
+        self.heart = None if crew.rank == CONDUCTOR else Heart(transport, CONDUCTOR, self.stall_s, work.clock)
+        self.idle: Callable[[], None] = self._look_around if self.inbox else lambda: None
 
     def adopt(self, crew: Crew, stages: tuple[Stage, ...]) -> None:
         """Work by the crew's plan from now on, with these stages."""
@@ -69,12 +79,23 @@ class Member:
     def patience(self, what: str) -> Patience:
         """A fresh patience for one wait. Waits of a place in generating are short, and all of them add up."""
         longest_s = SHORT_WAIT_S if self.generating else max(LONG_WAIT_S, self.look_s)
-        return Patience(self.crew.job.run.stall_s, what, longest_s, self.work.clock)
+        stall_s = self.stall_s if self.inbox is None else LENIENCE * self.stall_s
+        return Patience(stall_s, what, longest_s, self.work.clock, self.silent)
 
     @property
     def look_s(self) -> float:
         """The longest sleep between two looks at messages while a worker is idle."""
         return max((mine.look_s for mine in self.crew.stage_plans), default=LONG_WAIT_S)
+
+    @property
+    def stall_s(self) -> float:
+        """Seconds without news after which rank 0 ends the run."""
+        return max(self.crew.job.run.stall_s, SLOW_STEPS * self.crew.plan.step_s)
+
+    def _look_around(self) -> None:
+        assert self.inbox is not None and self.heart is not None
+        self.heart.beat(self.work.in_hand)
+        self.inbox.look()
 
     def wait(self, requests: list[Any], what: str) -> None:
         """Wait for messages, looking after everything else meanwhile."""
@@ -88,8 +109,8 @@ class Member:
 
     def next_order(self) -> Order:
         """Wait for the next order (ranks other than 0)."""
-        assert self.inbox is not None
-        return self.inbox.next(self.patience("waiting for orders of rank 0"))
+        assert self.inbox is not None and self.heart is not None
+        return self.inbox.next(self.patience("waiting for orders of rank 0"), self.heart.beat)
 
     def obey(self, order: Order) -> None:
         """Carry out an order of rank 0. Raises Overruled, ActionError, or what MPI raises."""
@@ -111,6 +132,8 @@ class Member:
                 self.diagnose(order.number)
             case What.STOP:
                 self.finish_saving()
+                assert self.heart is not None
+                self.heart.stop(self.patience("ending"))
 
     # ---- a batch ------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,10 @@ but no less than the short time and no more than the long one. So what it waits 
 however long it takes."""
 
 
+STOPPED_S = 1.0
+"""A longer time between two looks of one wait is time in which this process did not run: suspended, or its machine."""
+
+
 class Tag(IntEnum):
     """What a message is; with the number of the micro-batch and chunk, or of the piece, it makes the MPI tag."""
 
@@ -39,6 +43,7 @@ class Tag(IntEnum):
     TRACE = 10
     CLOCK = 11
     MOVE = 12
+    BEAT = 13
 
     def of(self, number: int) -> int:
         """The MPI tag for `number`."""
@@ -124,22 +129,54 @@ def port(peer: int, tag: Tag, rows: int, shape: Shape, dtype: DTypeLike, place: 
     return Port(peer, tag, rows, tuple(shape), np.dtype(dtype).name, *place)
 
 
+class RunningTime:
+    """Seconds since the last `restart`, without those in which this process was stopped. To be read often."""
+
+    def __init__(self, clock: Clock = REAL_CLOCK) -> None:
+        self.clock = clock
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again at zero."""
+        self.total_s, self.read_at = 0.0, self.clock.now()
+
+    def seconds(self) -> float:
+        """Read it: at most STOPPED_S more than the last time."""
+        now = self.clock.now()
+        self.total_s += min(now - self.read_at, STOPPED_S)
+        self.read_at = now
+        return self.total_s
+
+
 class Patience:
     """How long to sleep next, and when it has been too long: one for each loop that waits."""
 
-    def __init__(self, stall_s: float, what: str, longest_s: float = LONG_WAIT_S, clock: Clock = REAL_CLOCK) -> None:
-        self.stall_s, self.what, self.longest_s, self.clock = stall_s, what, longest_s, clock
-        self.since = clock.now()
+    def __init__(
+        self,
+        stall_s: float,
+        what: str,
+        longest_s: float = LONG_WAIT_S,
+        clock: Clock = REAL_CLOCK,
+        silent: Callable[[], str] = str,
+    ) -> None:
+        self.stall_s, self.what, self.longest_s, self.clock, self.silent = stall_s, what, longest_s, clock, silent
+        self.time = RunningTime(clock)
 
     def renew(self) -> None:
         """Something happened."""
-        self.since = self.clock.now()
+        self.time.restart()
+
+    def waited_s(self) -> float:
+        """Seconds since something happened, without those in which this process was stopped."""
+        return self.time.seconds()
 
     def next_wait(self, pending: Callable[[], str]) -> float:
         """Seconds to sleep now. Raises StallError, saying what is `pending`, once nothing happened for too long."""
-        waited_s = self.clock.now() - self.since
+        waited_s = self.waited_s()
         if waited_s > self.stall_s:
-            raise StallError(f"{self.what}: nothing arrived for {self.stall_s:g} s; waiting for {pending()}")
+            waits = f"{self.what}: nothing arrived for {self.stall_s:.3g} s; waiting for {pending()}"
+            silent = self.silent()
+            raise StallError(f"{silent}; {waits}" if silent else waits)
         return max(SHORT_WAIT_S, (self.longest_s - LONG_WAIT_S) / 8, min(self.longest_s, LATE * waited_s))
 
 

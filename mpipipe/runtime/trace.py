@@ -148,5 +148,5 @@ def _wait_awake(transport: Transport, request: Any, patience: Patience) -> None:
     """A sleep would be longer than what is measured."""
     while not transport.finished([request]):
         patience.clock.give_way()
-        if patience.clock.now() - patience.since > patience.stall_s:
+        if patience.waited_s() > patience.stall_s:
             patience.next_wait("a rank's clock".__str__)

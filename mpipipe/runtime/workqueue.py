@@ -49,6 +49,7 @@ class WorkQueue:
         self.threads, self.clock, self.busy_s, self.cpu_s, self.pace = threads, clock, 0.0, 0.0, 1.0
         self._todo: list[tuple[float, int, Any, Task, Callable[[], None] | None]] = []
         self._count = itertools.count()
+        self._running = 0
         self._lock = threading.Lock()
         self._tickets = clock.tickets()
         """One for each task put in; a False one ends the worker that draws it."""
@@ -60,6 +61,11 @@ class WorkQueue:
         self._workers = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(threads)]
         for worker in self._workers:
             worker.start()
+
+    @property
+    def in_hand(self) -> int:
+        """Tasks that have not ended, begun or not. It is for messages to people, and read without the lock."""
+        return len(self._todo) + self._running
 
     def put(self, key: Any, task: Task, place: float = 0.0, then: Callable[[], None] | None = None) -> None:
         """Hand in a task under a key. A worker that is free takes that with the least `place`, of equals the first.
@@ -130,6 +136,7 @@ class WorkQueue:
                 if not self._todo:
                     continue  # what the ticket was for has been dropped
                 _, _, key, task, then = heapq.heappop(self._todo)
+                self._running += 1
             error: BaseException | None = None
             began, cpu_began = self.clock.now(), time.thread_time()
             try:
@@ -142,6 +149,8 @@ class WorkQueue:
             if self.pace < 1:
                 owed_s = _sleep(self.clock, owed_s + (1 / self.pace - 1) * (self.clock.now() - began))
             ended = self.clock.now()
+            with self._lock:
+                self._running -= 1
             if then is not None and error is None:
                 then()
             self._done.append((Done(key, began, ended, cpu_s), error))
