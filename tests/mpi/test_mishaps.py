@@ -44,7 +44,9 @@ def test_a_silent_rank_is_a_stall(tmp_path):
     assert ended.status == 1
     assert ended.seconds < START_S + END_S
     (line,) = ended.said
-    assert re.match(r"mpipipe: error: rank 1 on \S+ \(stage \d\): silent for \d+ s; .*nothing arrived for [\d.]+ s", line)
+    assert re.match(
+        r"mpipipe: error: rank 1 on \S+ \(stage \d\): silent for \d+ s; .*nothing arrived for [\d.]+ s", line
+    )
 
 
 def test_a_rank_that_cannot_allocate_ends_the_job_before_training(tmp_path):

@@ -50,3 +50,15 @@ def test_looking_in_vain_makes_it_look_less_often():
     assert len(looks) < 14
     assert max(gaps) <= 2 * LONGEST_REST
     assert gaps[0] < gaps[-1]
+
+
+def test_a_plan_that_the_first_steps_contradict_for_one_host_is_not_taken_for_usual():
+    """All hosts are 1.2 times as slow as planned, and one is four times."""
+    watch = Watch(dict.fromkeys(range(5), 1.0))
+    assert steady(watch, {0: 1.2, 1: 1.2, 2: 4.8, 3: 1.2, 4: 1.1}, 20, jitter=0.05) == WINDOW
+    assert watch.changed() == [2]
+
+
+def test_a_plan_that_is_wrong_alike_for_all_hosts_is_left_alone():
+    """No other plan would mend that."""
+    assert steady(Watch(dict.fromkeys(range(5), 1.0)), dict.fromkeys(range(5), 3.0), 100, jitter=0.05) is None
