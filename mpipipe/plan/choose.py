@@ -53,7 +53,8 @@ def choose(prices: Prices, what: Allowed) -> Candidate | None:
     kept = list(tops.values())[:KEPT]
     kept += [one for one in tops.values() if one.schedule in what.chunked and one not in kept][:1]
     improved = [improve(prices, one, what, prices.nodes + IMPROVING_NODES // len(kept)) for one in kept]
-    swept = sweep(prices, what, [*improved, *wanted])
+    # What a way promises is no bound where ranks share cores: all ways are about as fast there, and none is swept.
+    swept = sweep(prices, what, [*improved, *wanted]) if prices.problem is prices.ground.problem else ()
     return fastest([*swept, *improved, *wanted] or priced, what)
 
 

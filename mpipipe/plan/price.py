@@ -34,6 +34,8 @@ from mpipipe.schedule import (
 WIRING, MAKING, FITTING = 3, 5, 20
 """What takes as long as simulating so many nodes: each node of a graph that is made, each task of a schedule that looks
 at costs, and finding whether a stage fits."""
+SHARING = 3
+"""How many times as long a node takes where ranks share cores."""
 SETTLING = 4
 """How often a schedule is made for the stages that recompute with the one before, until they are the same."""
 KEPT_NODES = 200_000
@@ -160,7 +162,7 @@ class Prices:
             problem.load_s,
         )
         result = simulate(wiring, times, workers, transfers, hosts=hosts)
-        self.nodes += len(wiring.lane)
+        self.nodes += len(wiring.lane) * (SHARING if hosts.cores else 1)
         busy, whole = sum(result.busy_s), sum(workers) * result.end_s
         bubble = max(0.0, 1 - busy / whole) if whole else 0.0
         step_s = result.end_s + self.update_seconds(stages)
