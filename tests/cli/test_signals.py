@@ -77,7 +77,7 @@ def test_interrupted_while_workers_work(desk, mishap):
 def test_a_fault_while_saving_is_no_hang(desk):
     sets = ("train.optimizer=sgd", "train.learning_rate=1e30", "run.checkpoint_every=1")
     ended = desk("train", "tiny.toml", "--out", "run", "--quiet", *settings(*sets), mishap="slow_disk")
-    assert ended.status == 1 and ended.seconds < 10, ended
+    assert ended.status == 1 and ended.seconds < 60, ended
     assert ended.err.startswith("mpipipe: error: step 2, micro-batch") and ended.err.count("\n") == 1
     assert checkpoints(desk.folder / "run") == []
 

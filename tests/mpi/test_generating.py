@@ -65,7 +65,7 @@ def test_a_refusal_is_one_line(checkpoint):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_exception_ends_all(checkpoint, rank):
     ended = run(3, "generate", checkpoint, "she", mishap=("place", rank))
-    assert ended.status == 1 and ended.seconds < 15
+    assert ended.status == 1 and ended.seconds < 75  # an error, never a hang
     (head,) = [line for line in ended.said if line.startswith("###")]
     assert f"rank {rank} of 3 on host" in head and "places 7 to 7" in head
     assert "PlantedError: at a place" in ended.err and tracebacks(ended.err) == 1
