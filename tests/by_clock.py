@@ -153,7 +153,7 @@ def predicted(what: str, folder: Path, ranks: int, *arguments: str) -> Iterator[
     if ended.status:
         raise RuntimeError(f"{what}: {ended.err}")
     plan, summary = (json.loads((folder / name).read_text()) for name in ("plan.json", "summary.json"))
-    full = [row for row in csv.DictReader((folder / "metrics.csv").open())][WARM_UP:]
+    full = list(csv.DictReader((folder / "metrics.csv").open()))[WARM_UP:]
     step_s = [float(row["seconds"]) for row in full]
     usual = [one for one, row in zip(step_s, full, strict=True) if is_full(row, plan["batch"])]
     moved = "new plan" in ended.out + ended.err
