@@ -68,6 +68,18 @@ class Contiguous(nn.Module):
         return x.contiguous()
 
 
+class WithoutWeights(nn.Module):
+    """x, as a function of one weight that it does not depend on: a stage needs one to have a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return x + 0.0 * self.weight
+
+
 class Residual(nn.Module):
     """x + f(x)."""
 

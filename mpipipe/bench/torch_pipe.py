@@ -21,7 +21,7 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 from mpipipe.bench.kit import read_kit
 from mpipipe.bench.lines import obey
 from mpipipe.bench.models import WAIT_S
-from mpipipe.bench.torch_nets import Contiguous, loss_of, optimizer_of, read_all
+from mpipipe.bench.torch_nets import Contiguous, WithoutWeights, loss_of, optimizer_of, read_all
 
 
 class Rank:
@@ -36,7 +36,8 @@ class Rank:
         )
         edges = [0, *cuts, None]
         net, self.x, self.t = read_all(folder, edges[rank] or 0, edges[rank + 1])
-        net = torch.nn.Sequential(net, Contiguous())
+        weights = any(True for _ in net.parameters())
+        net = torch.nn.Sequential(net, *([] if weights else [WithoutWeights()]), Contiguous())
         self.optimizer = optimizer_of(net, folder)
         train = read_kit(folder).job.train
         stage = PipelineStage(net, rank, self.ranks, torch.device("cpu"))
