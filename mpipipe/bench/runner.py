@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mpipipe.bench.isa import numpy_isa
 from mpipipe.bench.kit import Kit, read_kit
 from mpipipe.bench.lines import obey
 from mpipipe.enlist import Brief, enlist
@@ -92,7 +93,11 @@ def compete(world: World, folder: Path, threads: int, micros: int) -> int:
 def _facts(host: Host, plan: Plan, plain: Plan) -> dict[str, Any]:
     """`cuts` are those of 1F1B with one stage a rank, which other programs can use whatever `plan` is."""
     facts = {key: getattr(host, key) for key in VERSIONS}
-    facts |= {"ranks": len({stage.rank for stage in plan.stages}), "threads": plan.stages[0].threads}
+    facts |= {
+        "isa": numpy_isa(),
+        "ranks": len({stage.rank for stage in plan.stages}),
+        "threads": plan.stages[0].threads,
+    }
     return facts | {"schedule": plan.schedule, "cuts": [stage.first for stage in plain.stages[1:]]}
 
 
