@@ -14,7 +14,7 @@ Usage:
   mpipipe schedule [--name NAME] [--stages P] [--chunks V] [--micros M] [--in-flight K] [--times F,I,W] [--message C]
                    [--svg FILE] [--trace FILE] [--csv FILE]
   mpipipe timeline RUN [--step N] [--svg FILE] [--trace FILE]
-  mpipipe bench [MODEL]... [--ranks N] [--rounds N] [--steps N] [--save FILE] [--quiet]
+  mpipipe bench [MODEL]... [--ranks N] [--rounds N] [--steps N] [--isa ISA] [--save FILE] [--quiet]
   mpipipe (-h | --help)
   mpipipe --version
 
@@ -82,6 +82,7 @@ Options:
   --ranks N        Ranks of each pipeline, and threads of each single process; at most the cores. (default: 2)
   --rounds N       Turns of each contestant; what counts is the median.  [default: 5]
   --steps N        Steps of each turn. (default: as many as take about 2 s)
+  --isa ISA        avx2: hold mpipipe and PyTorch to the instructions of AVX2. (default: all that the CPU has)
   -h --help        Show this text.
   --version        Show the version.
 

@@ -101,6 +101,7 @@ def _bench(arguments: Arguments) -> int:
             ranks=number(arguments, "--ranks"),
             rounds=number(arguments, "--rounds") or 0,
             steps=number(arguments, "--steps"),
+            isa=arguments["--isa"],
             save=arguments["--save"],
             quiet=arguments["--quiet"],
         )

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from mpipipe.bench.contest import Contestant, Entry, check_losses, run_rounds, stop_all
 from mpipipe.bench.contestants import ceiling_entry, check_torch, find_mpirun, mpipipe_entries, torch_entries
 from mpipipe.bench.figures import Bench, Machine, Result, sum_up
+from mpipipe.bench.isa import VARIABLES, isa_environment
 from mpipipe.bench.kit import step_flops, write_kit
 from mpipipe.bench.models import BenchModel, find_models
 from mpipipe.bench.table import machine_text, result_table, result_text
@@ -19,9 +20,6 @@ from mpipipe.errors import UserError
 from mpipipe.launcher import launched_size, under_open_mpi
 from mpipipe.report import show, write_json
 from mpipipe.resources import usable_threads
-
-BLAS_CHOICES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-"""What a user or a site may have set for other programs: a benchmark lets mpipipe choose its kernel by the CPU."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class BenchRequest:
     rounds: int = 5
     steps: int | None = None
     save: str | None = None
+    isa: str | None = None
     quiet: bool = False
 
 
@@ -48,9 +47,11 @@ def bench(request: BenchRequest) -> int:
         raise UserError("--steps", "0", "1 or more")
     if request.save and not os.access(Path(request.save).absolute().parent, os.W_OK):
         raise UserError("--save", request.save, "a file in a folder that is there and can be written")
+    held = isa_environment(request.isa)
     check_torch()
-    for name in BLAS_CHOICES:
+    for name in VARIABLES:
         os.environ.pop(name, None)
+    os.environ.update(held)
     mpirun = find_mpirun()
     flops = {model.name: step_flops(model) for model in models}  # a model that cannot be built is found before any work
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -83,7 +84,7 @@ def contest(
                 facts = told
         if with_torch:
             for entry in torch_entries(folder, ranks, model.micros, facts["cuts"]):
-                facts |= start(entry)
+                facts["torch"] = start(entry)["torch"]
         start(ceiling_entry(ranks, facts["kernel"].partition("/")[0]))
         check_losses(model.name, contestants)
         run_rounds(

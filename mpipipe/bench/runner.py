@@ -3,8 +3,7 @@
     python -m mpipipe.bench.runner FOLDER THREADS MICROS
 
 Alone or under mpirun, each rank with so many worker threads, the batch in so many micro-batches; rank 0 takes the
-orders. The environment, with the BLAS
-kernel in it, is the caller's.
+orders. The environment, with the BLAS kernel in it, is the caller's.
 """
 
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mpipipe.bench.isa import numpy_isa
 from mpipipe.bench.kit import Kit, read_kit
 from mpipipe.bench.lines import obey
 from mpipipe.enlist import Brief, enlist
@@ -47,8 +47,10 @@ class Lead:
         job, shape = self.kit.job, self.kit.x.shape[1:]
         train = replace(job.train, micro_batch=-(-job.train.batch // self.micros))
         job = replace(job, train=train)
-        plan = make_plan(layer_costs(build_model(job.model, shape), job.train), cluster, job)
-        self.facts = _facts(cluster.hosts[0], plan)
+        costs = layer_costs(build_model(job.model, shape), job.train)
+        plan = make_plan(costs, cluster, job)
+        plain = make_plan(costs, cluster, replace(job, plan=replace(job.plan, schedule="1f1b")))
+        self.facts = _facts(cluster.hosts[0], plan, plain)
         return to_plain(Brief(job, shape, plan))
 
     def take_orders(self, conductor: Conductor) -> None:
@@ -88,9 +90,15 @@ def compete(world: World, folder: Path, threads: int, micros: int) -> int:
     return 0
 
 
-def _facts(host: Host, plan: Plan) -> dict[str, Any]:
+def _facts(host: Host, plan: Plan, plain: Plan) -> dict[str, Any]:
+    """`cuts` are those of 1F1B with one stage a rank, which other programs can use whatever `plan` is."""
     facts = {key: getattr(host, key) for key in VERSIONS}
-    return facts | {"schedule": plan.schedule, "cuts": [stage.first for stage in plan.stages[1:]]}
+    facts |= {
+        "isa": numpy_isa(),
+        "ranks": len({stage.rank for stage in plan.stages}),
+        "threads": plan.stages[0].threads,
+    }
+    return facts | {"schedule": plan.schedule, "cuts": [stage.first for stage in plain.stages[1:]]}
 
 
 if __name__ == "__main__":

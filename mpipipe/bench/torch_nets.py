@@ -5,6 +5,7 @@ mpipipe; weights are turned once, so that both compute the same function. Weight
 apart by their shapes.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,18 @@ class Contiguous(nn.Module):
         return x.contiguous()
 
 
+class WithoutWeights(nn.Module):
+    """x, as a function of one weight that it does not depend on: a stage needs one to have a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return x + 0.0 * self.weight
+
+
 class Residual(nn.Module):
     """x + f(x)."""
 
@@ -87,6 +100,16 @@ def read_all(folder: Path, first: int = 0, last: int | None = None) -> tuple[Any
     x, t = torch.from_numpy(kit.x), torch.from_numpy(kit.t)
     whole_numbers = kit.job.model.layers[0]["kind"] == "embedding"
     return nn.Sequential(*layers[first:last]), x.long() if whole_numbers else x, t
+
+
+def torch_facts() -> dict[str, Any]:
+    """What a process of PyTorch tells of itself; `kernel` are the limits of the libraries that multiply for it."""
+    limits = {"oneDNN": "ONEDNN_MAX_CPU_ISA", "MKL": "MKL_ENABLE_INSTRUCTIONS"}
+    used = {"oneDNN": torch.backends.mkldnn.is_available(), "MKL": torch.backends.mkl.is_available()}
+    kernel = ", ".join(f"{name} ({os.environ.get(limits[name], 'no limit')})" for name in limits if used[name])
+    isa = torch.backends.cpu.get_cpu_capability()
+    facts = {"torch": torch.__version__, "isa": isa, "kernel": kernel}
+    return facts | {"ranks": 1, "threads": torch.get_num_threads()}
 
 
 def loss_of(y: Any, t: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from mpipipe.bench.lines import obey
-from mpipipe.bench.torch_nets import loss_of, optimizer_of, read_all
+from mpipipe.bench.torch_nets import loss_of, optimizer_of, read_all, torch_facts
 
 
 def compete(folder: Path, threads: int, parts: int) -> None:
@@ -38,7 +38,7 @@ def compete(folder: Path, threads: int, parts: int) -> None:
             loss = step()
         return time.perf_counter() - began, loss
 
-    obey({"torch": torch.__version__}, go)
+    obey(torch_facts(), go)
 
 
 if __name__ == "__main__":

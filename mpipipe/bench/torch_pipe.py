@@ -21,7 +21,7 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 from mpipipe.bench.kit import read_kit
 from mpipipe.bench.lines import obey
 from mpipipe.bench.models import WAIT_S
-from mpipipe.bench.torch_nets import Contiguous, loss_of, optimizer_of, read_all
+from mpipipe.bench.torch_nets import Contiguous, WithoutWeights, loss_of, optimizer_of, read_all, torch_facts
 
 
 class Rank:
@@ -36,7 +36,8 @@ class Rank:
         )
         edges = [0, *cuts, None]
         net, self.x, self.t = read_all(folder, edges[rank] or 0, edges[rank + 1])
-        net = torch.nn.Sequential(net, Contiguous())
+        weights = any(True for _ in net.parameters())
+        net = torch.nn.Sequential(net, *([] if weights else [WithoutWeights()]), Contiguous())
         self.optimizer = optimizer_of(net, folder)
         train = read_kit(folder).job.train
         stage = PipelineStage(net, rank, self.ranks, torch.device("cpu"))
@@ -50,7 +51,7 @@ class Rank:
         given = {"target": self.t, "losses": losses} if last else {}
         self.schedule.step(*([self.x] if first else []), return_outputs=False, **given)
         self.optimizer.step()
-        return float(torch.stack(losses).mean()) if last else 0.0
+        return float(torch.stack(losses).mean().detach()) if last else 0.0
 
     def go(self, steps: int) -> tuple[float, float]:
         """So many steps on all ranks, until the last one of them is done."""
@@ -88,7 +89,7 @@ def lead(folder: Path, cuts: list[int]) -> None:
         ]
         try:
             me = Rank(folder, cuts, 0, meeting)
-            obey({"torch": torch.__version__}, me.go)
+            obey(torch_facts() | {"ranks": me.ranks}, me.go)
             me.share(0)
             for other in others:
                 other.wait()

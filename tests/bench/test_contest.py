@@ -106,5 +106,7 @@ def test_a_small_contest(with_torch):
     assert all(score.step_s > 0 and score.of_ceiling > 0 and len(score.round_s) == 1 for score in result.scores)
     assert len(result.scores) == (7 if with_torch else 4)
     assert bool(result.best_torch) == with_torch
+    assert sorted(score.stages for score in result.scores if score.side == "torch") == ([1, 1, 2] if with_torch else [])
+    assert (facts["ranks"], facts["threads"], len(facts["cuts"])) == (2, 1, 1)
     versions = machine_of(facts, 2).versions
     assert any("MPI" in name for name in versions) and bool(versions["torch"]) == with_torch

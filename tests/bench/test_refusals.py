@@ -28,6 +28,7 @@ def refused(capsys, *arguments):
         (("--rounds", "0"), "--rounds: 0; needed: 1 or more"),
         (("--steps", "0"), "--steps: 0; needed: 1 or more"),
         (("--save", "nowhere/bench.json"), "--save: nowhere/bench.json; needed: a file in a folder that is there"),
+        (("--isa", "avx9"), "--isa: 'avx9'; needed: avx2"),
         (("--steps", "many"), "--steps: 'many'; needed: a whole number"),
     ],
 )

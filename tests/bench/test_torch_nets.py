@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mpipipe.bench.torch_nets import network  # noqa: E402
+from mpipipe.bench.torch_nets import WithoutWeights, network  # noqa: E402
 
 rng = np.random.default_rng(5)
 
@@ -65,3 +65,10 @@ def test_a_block_with_attention():
     mixed = (share / share.sum(axis=-1, keepdims=True) @ v).swapaxes(1, 2).reshape(x.shape)
     wanted = x + mixed @ arrays[f"{inner}out"] + arrays[f"{inner}out_bias"]
     np.testing.assert_allclose(through(tables, arrays, numbers), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_stage_without_weights_passes_gradients_on_and_stays_as_it_is():
+    stage, x = WithoutWeights(), torch.ones(2, 3, requires_grad=True)
+    y = stage(x)
+    (3 * y).sum().backward()
+    assert torch.equal(y, x) and torch.equal(x.grad, torch.full((2, 3), 3.0)) and stage.weight.grad == 0
