@@ -210,7 +210,8 @@ def _pooled(cluster: Cluster, host: Host) -> Host:
     of the host's name."""
     sharing = ranks_sharing(cluster, host)
     pool = "" if sharing == [other for other in cluster.hosts if other.name == host.name] else host.pool
-    return replace(host, cores=sum(other.cores for other in sharing), pool=pool)
+    left = sum(other.left for other in sharing) / len(sharing)
+    return replace(host, cores=sum(other.cores for other in sharing), left=left, pool=pool)
 
 
 def _level(host: Host, group: list[Host]) -> Host:

@@ -178,7 +178,7 @@ def _stage_plan(chosen: Candidate, index: int, ground: Ground) -> StagePlan:
         wire_s=send.wire_s,
         weight_parts=weight_parts(problem, stage),
         pool=host.core_pool,
-        cores=host.cores,
+        cores=host.cores_left,
         sleeping=problem.sleeping(stage),
         look_s=look_seconds(Cluster(ground.hosts), host),
     )

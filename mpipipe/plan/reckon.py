@@ -71,7 +71,7 @@ def survey_ground(
         latency_s=np.array([[link.latency_s for link in row] for row in links]) + notice_s * (1 - np.eye(len(hosts))),
         bandwidth=np.array([[link.both_bandwidth for link in row] for row in links]),
         machine=np.array([pools.index(pool) for pool in pools]),
-        cores=np.array([host.cores for host in hosts]),
+        cores=np.array([host.cores_left for host in hosts]),
         sleep_s=np.array([sum(w.seconds for w in (c.forward, c.grad_input, c.grad_weight)) for c in costs]),
         load_s=load_s,
     )
@@ -84,7 +84,7 @@ def look_seconds(cluster: Cluster, host: Host) -> float:
     """How often a rank looks for messages at the least."""
     if not is_crowded(cluster, host):
         return LOOK_S
-    return min(MOST_LOOK_S, SHARED_LOOK_S / min(1.0, host.cores))
+    return min(MOST_LOOK_S, SHARED_LOOK_S / min(1.0, host.cores_left))
 
 
 def seconds(work: Work, host: Host) -> float:

@@ -27,7 +27,8 @@ class Host:
 
     `threads` are usable worker threads of this rank (affinity and cgroup limits count; ranks of one host share them),
     `cores` the cores that all ranks of the host have for them together: fewer than threads where ranks outnumber the
-    cores, a fraction under a CPU quota, 0 for one each. Seconds and rates are those of a thread that has a core of its
+    cores, a fraction under a CPU quota, 0 for one each; `left` is the part of them that other processes left when
+    they were measured. Seconds and rates are those of a thread that has a core of its
     own.
     `ram_bytes` is the host's memory, `available_bytes` this rank's share of what is free. Rates are per thread,
     measured while all ranks of the host were measuring: float32 matrix product in flop/s, elementwise in elements/s.
@@ -52,8 +53,14 @@ class Host:
     mpipipe: str = ""
     cores: float = 0.0
     pool: str = ""
+    left: float = 1.0
     layers: tuple[LayerTimes, ...] = ()
     hostname: str = ""
+
+    @property
+    def cores_left(self) -> float:
+        """What others leave of the cores."""
+        return self.cores * self.left
 
     @property
     def core_pool(self) -> str:
@@ -89,7 +96,7 @@ def ranks_sharing(cluster: Cluster, host: Host) -> list[Host]:
 
 def is_crowded(cluster: Cluster, host: Host) -> bool:
     """Whether the worker threads that share the host's cores outnumber them."""
-    return 0 < host.cores < sum(other.threads for other in ranks_sharing(cluster, host))
+    return 0 < host.cores_left < sum(other.threads for other in ranks_sharing(cluster, host))
 
 
 def times_of(host: Host, signature: str, micro_batch: int) -> LayerTimes | None:
@@ -122,6 +129,7 @@ def check_cluster(cluster: Cluster, where: str = "cluster") -> Cluster:
             raise ClusterError(f"{at}.rank", found, f"{index}: hosts stand in rank order")
         _check_range(host, at, 1, MOST_THREADS, "threads")
         _check_range(host, at, 0, MOST_THREADS, "cores")
+        _check_range(host, at, 1e-3, 1, "left")
         _check_range(host, at, 1, MOST, "matrix_flops", "elements", "ram_bytes", "available_bytes")
         for number, times in enumerate(host.layers):
             place = f"{at}.layers[{number}] ({times.layer})"

@@ -50,7 +50,8 @@ def host_facts(rank: int, place: Place, mpi: str, rates: Rates) -> Host:
         ram_bytes=ram_bytes,
         available_bytes=max(1, available_bytes // place.ranks_here),
         threads=share_of_threads(usable_threads(), place.sharing, place.turn),
-        cores=_cores_of_rank(cores, place.sharing, rates.cpu_share),
+        cores=cores / place.sharing,
+        left=_part_left(cores / place.sharing, rates.cpu_share),
         pool=str(place.pool),
         matrix_flops=rates.matrix_flops,
         elements=rates.elements,
@@ -115,11 +116,11 @@ def usable_threads(root: Path = ROOT) -> int:
     return max(1, math.ceil(usable_cores(root)))
 
 
-def _cores_of_rank(cores: float, sharing: int, cpu_share: float) -> float:
-    """A rank's part of the cores that `sharing` ranks may use. While all of them measured, one thread each, a thread
-    got `cpu_share` of a core: where that is clearly less than it should be, somebody else has the rest."""
-    there = cpu_share / min(1.0, cores / sharing)
-    return cores / sharing * (there if there < SOMEBODY_ELSE else 1.0)
+def _part_left(cores: float, cpu_share: float) -> float:
+    """The part of a rank's `cores` that others leave it. While all ranks of the host measured, one thread each, a
+    thread got `cpu_share` of a core: where that is clearly less than it should be, somebody else has the rest."""
+    part = cpu_share / min(1.0, cores)
+    return part if part < SOMEBODY_ELSE else 1.0
 
 
 def share_of_threads(total: int, ranks_here: int, place_here: int) -> int:

@@ -130,8 +130,8 @@ def place():
 def placed():
     """Eight stages lie back and forth over the ranks, every other one recomputes, turns are drawn."""
 
-    def lie(costs, cluster, job, reserved=None):
-        plan = whole(costs, cluster, job, reserved)
+    def lie(costs, cluster, job, reserved=None, load_s=0.0):
+        plan = whole(costs, cluster, job, reserved, load_s)
         ranks = len(cluster.hosts)
         way = [*range(ranks), *reversed(range(ranks))]
         stages = tuple(
