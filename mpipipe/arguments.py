@@ -1,8 +1,10 @@
 """From the words of the command line, as docopt found them, to what a command is asked."""
 
+from pathlib import Path
 from typing import Any
 
 from mpipipe.errors import UserError
+from mpipipe.job import preset_names
 from mpipipe.start import Request
 
 Arguments = dict[str, Any]
@@ -15,7 +17,7 @@ def request_of(arguments: Arguments) -> Request:
         raise UserError("train", f"a second argument, {checkpoint}", "JOB only", "to go on from it, add --resume")
     if arguments["train"] and not arguments["--resume"] and job and job.endswith(".h5"):
         raise UserError("train", f"a checkpoint, {job}", "a job", "to go on from it, add --resume")
-    if arguments["train"] and arguments["--resume"] and job and checkpoint is None and job.endswith(".h5"):
+    if arguments["train"] and arguments["--resume"] and job and checkpoint is None and _is_run(job):
         job, checkpoint = None, job
     if arguments["--out"] == "":
         raise UserError("--out", "an empty name", "a folder")
@@ -30,6 +32,11 @@ def request_of(arguments: Arguments) -> Request:
         quiet=arguments["--quiet"],
         pretend=arguments["--pretend"],
     )
+
+
+def _is_run(word: str) -> bool:
+    """Whether a word stands for a checkpoint or for a folder, rather than for a job."""
+    return word.endswith(".h5") or (Path(word).is_dir() and word not in preset_names())
 
 
 def number(arguments: Arguments, option: str) -> int | None:

@@ -36,7 +36,8 @@ Commands:
 
 Arguments:
   JOB         A TOML file or the name of a preset: digits, fashion, lenet, resnet8, gpt-nano. (default: digits)
-  CHECKPOINT  A file that train wrote. With train --resume, the one to go on from.
+  CHECKPOINT  A file that train wrote. With train --resume, the one to go on from, or the folder of a run:
+              its newest good one.
   RUN         The folder of a run.
   MODEL       One of mlp-2048x8, mlp-512x8, lenet, gpt-256x8. (default: all of them)
   INPUT       Samples as .csv, .npz, .h5, or IDX (a file or a folder).
@@ -50,8 +51,8 @@ Options:
   --set KEY=VALUE  Set a key of the job, such as --set train.epochs=3; may be given many times.
   --data DATA      Name of a shipped set (digits), a folder in IDX format, or a .npz, .h5, .csv or .txt file;
                    stands for the key data.path.
-  --out DIR        Folder for results; for train the run's folder itself. (default: results/JOB-DATE-TIME for train,
-                   none for the others)
+  --out DIR        Folder for results; for train the run's folder itself. (default: results/JOB-DATE-TIME for train, by
+                   UTC; none for the others)
   --threads N      Worker threads of each rank; 0 takes what each host has. (default: the job's run.threads, 0)
   --quiet          Print errors and what came out only.
   --count N        How many characters (or bytes, or numbers) to write after PROMPT.  [default: 200]

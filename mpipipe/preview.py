@@ -12,7 +12,7 @@ from mpipipe.job import Job, read_job
 from mpipipe.layers import Model, build_model
 from mpipipe.measure import measure_alone
 from mpipipe.planning import compare_job, plan_job
-from mpipipe.report import explained_table, hosts_table, plan_table, plan_text, show, warn, write_json
+from mpipipe.report import check_writable, explained_table, hosts_table, plan_table, plan_text, show, warn, write_json
 from mpipipe.resources import (
     KERNEL_VARIABLE,
     Cluster,
@@ -40,14 +40,12 @@ class PlanRequest:
     explain: bool = False
 
 
-def asked_job(request: Request) -> Job:
-    """The job that a request names, with its settings. Raises JobError."""
-    return read_job(request.job or "digits", settings_of(request))
-
-
-def with_model(job: Job) -> tuple[Job, Model, float]:
-    """The job as its data let it be, its model, and seconds to load a sample. Raises JobError, DataError,
-    ShapeError."""
+def asked(request: Request, save: str | None) -> tuple[Job, Model, float]:
+    """The job of a request as its data let it be, its model, and seconds to load a sample: all that needs no measuring
+    of hosts. Raises UserError, also where `save` could not be written."""
+    job = read_job(request.job or "digits", settings_of(request))
+    if save:
+        check_writable(Path(save))
     samples = open_samples(job)
     job = fit_batch(job, samples)
     return job, build_model(job.model, samples.data.train.shape), samples.seconds_each()
@@ -59,18 +57,18 @@ def plan_alone(request: PlanRequest) -> int:
         raise UserError("--cluster", "an empty name", "a cluster file")
     if request.cluster and request.save and Path(request.cluster).resolve() == Path(request.save).resolve():
         raise UserError("--save", f"{request.save}, which is the cluster file", "another file for the plan")
-    job = asked_job(request.run)
+    job, model, sample_s = asked(request.run, request.save)
     if request.cluster is not None:
         cluster = _with_threads(load_cluster(Path(request.cluster)), job)
         show_cluster(cluster, request.run.quiet)
-        return show_plan(request, Subject(cluster, *with_model(job)))
+        return show_plan(request, Subject(cluster, job, model, sample_s))
     if found := unusable_kernel():
         raise UserError(KERNEL_VARIABLE, f"{found}, which this CPU cannot run", "a kernel for this CPU", "unset it")
     with threadpool_limits(1):
         use_kernel(choose_kernel(job.train.kernel, [kernels_here()]))
         cluster = _with_threads(Cluster((host_facts(0, Place(), "", measure_rates()),)), job)
         show_cluster(cluster, request.run.quiet)
-        subject = measure_alone(recall(Subject(cluster, *with_model(job)), request.run.quiet))
+        subject = measure_alone(recall(Subject(cluster, job, model, sample_s), request.run.quiet))
     remember(subject, request.run.quiet)
     return show_plan(request, subject)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from mpipipe.calibration import Subject, recall, remember
 from mpipipe.job import Job
+from mpipipe.layers import Model
 from mpipipe.measure import measure
-from mpipipe.preview import PlanRequest, asked_job, show_cluster, show_plan, with_model
+from mpipipe.preview import PlanRequest, asked, show_cluster, show_plan
 from mpipipe.report import layers_table, links_table, show, write_json
 from mpipipe.resources import Cluster, idle_notices, listed_hosts
 from mpipipe.runtime.world import World
@@ -16,7 +17,7 @@ from mpipipe.survey import agree_to_pretend, kernel_notices, pretence_notices, s
 
 def probe(world: World, request: Request, save: str | None) -> int:
     """Measure everything anew, print the tables, and save what they show if asked."""
-    subject = _measured(world, request, afresh=True)
+    subject = _measured(world, request, save, afresh=True)
 
     def tell() -> int:
         assert subject is not None
@@ -34,7 +35,7 @@ def probe(world: World, request: Request, save: str | None) -> int:
 
 def probe_and_plan(world: World, request: PlanRequest) -> int:
     """Measure what is not known yet, then plan on rank 0."""
-    subject = _measured(world, request.run, afresh=False)
+    subject = _measured(world, request.run, request.save, afresh=False)
 
     def tell() -> int:
         assert subject is not None
@@ -51,34 +52,34 @@ def _remember(subject: Subject, request: Request) -> None:
         remember(subject, request.quiet)
 
 
-def _measured(world: World, request: Request, afresh: bool) -> Subject | None:
+def _measured(world: World, request: Request, save: str | None, afresh: bool) -> Subject | None:
     """The hosts, shown, and then their links and layers; on rank 0."""
-    lead = _Lead(request, afresh or request.pretend is not None)
+    lead = _Lead(request, save, afresh or request.pretend is not None)
     pretence = agree_to_pretend(world, request.pretend)
-    wanted = world.share(lead.read_job)
+    wanted = world.share(lead.begin)
     cluster = survey(world, wanted, pretence)
     notices = [*pretence_notices(pretence, request.pretend), *kernel_notices(world, wanted)]
-    world.share(lambda: lead.open(cluster, notices))
+    world.share(lambda: lead.meet(cluster, notices))
     return measure(world, lead.subject, pretence)
 
 
 class _Lead:
     """Rank 0 on its way to what is measured. On other ranks nothing of it is ever called."""
 
-    def __init__(self, request: Request, afresh: bool) -> None:
-        self.request, self.afresh = request, afresh
-        self.job: Job | None = None
+    def __init__(self, request: Request, save: str | None, afresh: bool) -> None:
+        self.request, self.save, self.afresh = request, save, afresh
+        self.asked: tuple[Job, Model, float] | None = None
         self.subject: Subject | None = None
 
-    def read_job(self) -> object:
-        """What the job wishes of the hosts."""
-        self.job = asked_job(self.request)
-        return wishes(self.job)
+    def begin(self) -> object:
+        """Data and model of the job; what it wishes of the hosts."""
+        self.asked = asked(self.request, self.save)
+        return wishes(self.asked[0])
 
-    def open(self, cluster: Cluster | None, notices: Sequence[str]) -> bool:
-        """Show the hosts; data and model of the job."""
-        assert cluster is not None and self.job is not None
+    def meet(self, cluster: Cluster | None, notices: Sequence[str]) -> bool:
+        """Show the hosts, and know what is to be measured."""
+        assert cluster is not None and self.asked is not None
         show_cluster(cluster, self.request.quiet, (*notices, *idle_notices(cluster, listed_hosts())))
-        subject = Subject(cluster, *with_model(self.job))
+        subject = Subject(cluster, *self.asked)
         self.subject = subject if self.afresh else recall(subject, self.request.quiet)
         return True

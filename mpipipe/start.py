@@ -1,23 +1,16 @@
-"""Where a run starts: anew from a job, or from a checkpoint; and the folder in which it leaves its results."""
+"""What a command works with: the request, the job with its settings, samples, and what a checkpoint holds of them."""
 
 import json
 import math
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from mpipipe.changes import changed_data, changed_settings, check_optimizer
 from mpipipe.checkpoint import (
     Checkpoint,
     DataFacts,
-    Position,
     compare_models,
-    drop_temporary,
-    later_checkpoints,
-    newest_good,
-    open_checkpoint,
     pieces,
 )
 from mpipipe.data import (
@@ -27,16 +20,13 @@ from mpipipe.data import (
     Scaling,
     check_finite,
     held_back,
-    identify,
     measure,
     open_data,
-    steps_per_epoch,
 )
-from mpipipe.errors import CheckpointError, DataError
+from mpipipe.errors import DataError
 from mpipipe.fit import embeds
-from mpipipe.job import Job, TrainSettings, job_from_text, read_job
+from mpipipe.job import Job, TrainSettings, job_from_text
 from mpipipe.layers import Array, Model, build_model, find_loss
-from mpipipe.report import RunFolder, existing_folder, latest_folder, make_folder, new_folder
 from mpipipe.runtime.collect import BUFFERS
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.slots import DTYPE
@@ -99,58 +89,12 @@ class Samples:
         return min(taken[1:]) / len(rows)
 
 
-@dataclass(frozen=True)
-class Start:
-    """Job, and where to go on from: `checkpoint` is None for a new run. `notices` are for the reader; `before` is the
-    job that the checkpoint was written with."""
-
-    job: Job
-    checkpoint: Path | None
-    folder: Path | None
-    notices: tuple[str, ...] = ()
-    before: Job | None = None
-
-
 def settings_of(request: Request) -> tuple[str, ...]:
     """`--set` and the options that stand for job keys, in one list."""
     # A JSON string is a TOML string; Python's own quotes would leave a backslash to be read as one.
     extra = [] if request.data is None else [f"data.path={json.dumps(request.data, ensure_ascii=False)}"]
     extra += [] if request.threads is None else [f"run.threads={request.threads}"]
     return (*request.sets, *extra)
-
-
-def find_start(request: Request) -> Start:
-    """The effective job and, with `--resume`, the checkpoint to go on from. Raises JobError or CheckpointError."""
-    if not request.resume:
-        return Start(read_job(request.job or "digits", settings_of(request)), None, None)
-    path, notices = _find_checkpoint(request)
-    with open_checkpoint(path) as checkpoint:
-        text, where, step = checkpoint.facts.job, f"job of {path}", checkpoint.facts.position.step
-    if request.job:
-        job = read_job(request.job, settings_of(request))
-    else:
-        # Where the earlier run was told to stop, and its hosts' threads, are no part of what is gone on with.
-        job = job_from_text(text, where, ("run.stop_after=0", "run.threads=0", *settings_of(request)))
-    before = job_from_text(text, where)
-    job = _with_kept(job, before)
-    folder = Path(request.out) if request.out else _home(path)
-    check_optimizer(before, job)
-    notices += _left_behind(folder, step)
-    return Start(job, path, folder, tuple(notices), before)
-
-
-def _with_kept(job: Job, before: Job) -> Job:
-    """The same job; what it leaves open is what was chosen when the run began, for it decides how sums are rounded."""
-    train, kept = job.train, before.train
-    kernel = kept.kernel if train.kernel == "auto" else train.kernel
-    micro_batch = train.micro_batch or min(kept.micro_batch, train.batch)
-    return replace(job, train=replace(train, kernel=kernel, micro_batch=micro_batch))
-
-
-def with_micro_batch(start: Start, micro_batch: int) -> Start:
-    """The same start, its job naming the size that was chosen, so that a resumed run keeps it."""
-    train = replace(start.job.train, micro_batch=micro_batch)
-    return replace(start, job=replace(start.job, train=train))
 
 
 def bytes_besides_stages(model: Model, train: TrainSettings, ranks: int) -> dict[int, int]:
@@ -186,7 +130,7 @@ def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
         check_finite(data.train, where)
         scaling = stored_scaling(stored)
     check_finite(data.validation, held_back(where))
-    return Samples(data, scaling, identify(data))
+    return Samples(data, scaling)
 
 
 def fit_batch(job: Job, samples: Samples) -> Job:
@@ -194,27 +138,6 @@ def fit_batch(job: Job, samples: Samples) -> Job:
     most = samples.data.train.count
     train = replace(job.train, batch=min(job.train.batch, most), micro_batch=min(job.train.micro_batch, most))
     return replace(job, train=train)
-
-
-def check_position(position: Position, samples: Samples, where: str) -> None:
-    """Raises DataError where the training part ends before the place where training goes on."""
-    count = samples.data.train.count
-    if position.offset > count:
-        needed = f"at least {position.offset}: so many of its epoch are behind the checkpoint"
-        raise DataError(where, f"{count} training samples", needed, "give the data that it was trained on")
-
-
-def changes(start: Start, stored: Checkpoint, samples: Samples) -> list[str]:
-    """Notices on what makes the result another than that of an uninterrupted run: settings, and samples."""
-    if start.before is None:
-        return []
-    jobs, count = (start.before, start.job), samples.data.train.count
-    before_s, after_s = (one.train.steps or one.train.epochs * steps_per_epoch(count, one.train.batch) for one in jobs)
-    known = stored.facts.data.identity
-    return [
-        *changed_settings(*jobs, stored.facts.position.step, (before_s, after_s)),
-        *changed_data(known, samples.identity, *jobs),
-    ]
 
 
 def stored_scaling(checkpoint: Checkpoint) -> Scaling:
@@ -231,53 +154,6 @@ def model_of(checkpoint: Checkpoint) -> tuple[Job, Model]:
     return job, model
 
 
-def open_folder(request: Request, start: Start) -> RunFolder:
-    """The run's folder with room for checkpoints: a new one, or the one that is gone on with. Raises UserError."""
-    folder = RunFolder(start.folder) if start.folder else None
-    if folder is None or not folder.holds_run:
-        folder = new_folder(str(start.folder) if start.folder else request.out, start.job.name)
-    make_folder(folder.checkpoints)
-    drop_temporary(folder.checkpoints)
-    return folder
-
-
 def wants_labels(job: Job) -> bool:
     """Whether the job's loss wants class labels. Raises JobError for an unknown loss."""
     return find_loss(job.model.loss).labels
-
-
-def start_position(checkpoint: Checkpoint | None) -> Position:
-    """Where training goes on."""
-    return checkpoint.facts.position if checkpoint else Position()
-
-
-def _find_checkpoint(request: Request) -> tuple[Path, list[str]]:
-    if request.checkpoint:
-        return Path(request.checkpoint), []
-    if request.out:
-        folder = existing_folder(request.out)
-    else:
-        name = read_job(request.job or "digits", settings_of(request)).name
-        latest = latest_folder(name)
-        if latest is None:
-            found = f"no run of job '{name}' with a checkpoint"
-            raise CheckpointError("results", found, "one to resume", "name its folder by --out, or its checkpoint")
-        folder = latest
-    return newest_good(folder.checkpoints)
-
-
-def _home(path: Path) -> Path | None:
-    """The folder of the run that a checkpoint lies in; None where it lies in none."""
-    for place in (path, path.absolute()):
-        folder = RunFolder(place.parent.parent)
-        if place.parent.name == folder.checkpoints.name and folder.job.exists():
-            return folder.path
-    return None
-
-
-def _left_behind(folder: Path | None, step: int) -> list[str]:
-    later = later_checkpoints(RunFolder(folder).checkpoints, step) if folder else []
-    if not later:
-        return []
-    names = ", ".join(path.name for path in later)
-    return [f"going on from step {step}, in {folder}: {names} will be removed once a new checkpoint is saved"]

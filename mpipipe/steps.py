@@ -14,7 +14,18 @@ from mpipipe.job import Job, job_to_text
 from mpipipe.layers import learning_rate
 from mpipipe.records import to_plain
 from mpipipe.replan import Replanner
-from mpipipe.report import MetricsRow, Moment, RunFolder, human_bytes, human_seconds, open_log, progress, write_json
+from mpipipe.report import (
+    MetricsRow,
+    Moment,
+    RunFolder,
+    dispensable,
+    human_bytes,
+    human_seconds,
+    open_log,
+    progress,
+    warn,
+    write_json,
+)
 from mpipipe.report.timeline import make_timeline, write_timeline
 from mpipipe.resources import Cluster, arithmetic
 from mpipipe.runtime.conduct import Conductor
@@ -130,15 +141,17 @@ class Steps:
         for line in self.replanner.after(dict(result.compute_s), result.seconds, left):
             self.bar.note(f"step {self.position.step}: {line}")
         if self.conductor.plan is not old:
-            write_json(self.run.folder.plan, self.conductor.plan)
+            with dispensable("plan.json", self.notice):
+                write_json(self.run.folder.plan, self.conductor.plan)
             self.peak_bytes = ()
 
     def set_apart(self) -> None:
         """Keep plan and timeline up to now, before others take their place."""
         self.leave_timeline()
         for path in (self.run.folder.plan, self.run.folder.timeline):
-            if path.exists():
-                path.replace(path.with_stem(f"{path.stem}-until-{self.position.step:08d}"))
+            with dispensable(f"a copy of {path.name}", self.notice):
+                if path.exists():
+                    path.replace(path.with_stem(f"{path.stem}-until-{self.position.step:08d}"))
 
     def _within(self, batch: Batch, step: int) -> Position:
         return Position(step + 1, batch.epoch, batch.offset + len(batch.rows))
@@ -207,10 +220,18 @@ class Steps:
 
     def write_timeline(self) -> None:
         """Write down when things were done, as far as is known. What an earlier run left is replaced."""
-        records = self.conductor.listener.records()
-        if records:
-            timeline = make_timeline(self.conductor.plan, self.conductor.clocks, records)
-            write_timeline(timeline, self.run.folder.timeline)
+        with dispensable(self.run.folder.timeline.name, self.notice):
+            records = self.conductor.listener.records()
+            if records:
+                timeline = make_timeline(self.conductor.plan, self.conductor.clocks, records)
+                write_timeline(timeline, self.run.folder.timeline)
+
+    def notice(self, text: str) -> None:
+        """Tell what the user should know even where nothing else is told."""
+        if self.run.quiet:
+            warn(text, quiet=True)
+        else:
+            self.bar.note(f"notice: {text}")
 
     def note_pause(self, result: StepResult) -> None:
         """Tell what the checkpoint under way cost this step."""

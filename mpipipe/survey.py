@@ -42,8 +42,8 @@ from mpipipe.resources import (
     unusable_kernel,
     use_kernel,
 )
+from mpipipe.resume import Start
 from mpipipe.runtime.world import World
-from mpipipe.start import Start
 
 CLEARLY = 1.25
 """Another kernel is worth a notice if it is this many times as fast in every round: from one round to the next, one

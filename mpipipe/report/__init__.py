@@ -5,6 +5,7 @@ from mpipipe.report.explained import explained_table
 from mpipipe.report.folder import (
     RESULTS,
     RunFolder,
+    drop_unused,
     existing_folder,
     latest_folder,
     make_folder,
@@ -12,12 +13,13 @@ from mpipipe.report.folder import (
     write_json,
     write_text,
 )
+from mpipipe.report.lock import locked
 from mpipipe.report.measured import layers_table, links_table
 from mpipipe.report.metrics import MetricsLog, MetricsRow, open_log, read_metrics
 from mpipipe.report.picture import draw_loss
 from mpipipe.report.progress import Moment, Progress, progress
-from mpipipe.report.replace import replacing
-from mpipipe.report.show import show, standard_output, terminal_columns, warn
+from mpipipe.report.replace import check_writable, replacing
+from mpipipe.report.show import dispensable, show, standard_output, terminal_columns, warn
 from mpipipe.report.summary import Memory, Summary, memory_text
 from mpipipe.report.tables import hosts_table, plan_table, plan_text
 from mpipipe.report.texts import bits, bits_text, of_tokens
@@ -35,9 +37,12 @@ __all__ = [
     "memory_text",
     "bits",
     "bits_text",
+    "check_writable",
     "draw_loss",
     "explained_table",
     "differences_table",
+    "dispensable",
+    "drop_unused",
     "faster_text",
     "entries_table",
     "existing_folder",
@@ -49,6 +54,7 @@ __all__ = [
     "human_seconds",
     "latest_folder",
     "layers_table",
+    "locked",
     "links_table",
     "make_folder",
     "new_folder",

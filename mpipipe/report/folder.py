@@ -3,12 +3,10 @@
 It knows the names of the files, not what they mean; checkpoints are another room's to write.
 """
 
-import errno
-import os
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,10 @@ RESULTS = "results"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder and the places in it. None of them need exist."""
+    """A run's folder and the places in it. None of them need exist. `made` are the folders that were made for it."""
 
     path: Path
+    made: tuple[Path, ...] = field(default=(), compare=False)
 
     @property
     def job(self) -> Path:
@@ -77,7 +76,8 @@ class RunFolder:
 
 
 def new_folder(out: str | None, name: str) -> RunFolder:
-    """A folder for a new run, made and writable: `out`, or else results/<name>-<date>-<time> under the current folder.
+    """A folder for a new run, made and writable: `out`, or else results/<name>-<date>-<time>Z under the current folder,
+    in UTC: local times repeat where clocks are put back. No two processes get the same one of these.
 
     UserError where `out` holds a run already or the folder cannot be made or written; then nothing new is left behind.
     """
@@ -85,13 +85,27 @@ def new_folder(out: str | None, name: str) -> RunFolder:
         folder = RunFolder(Path(out))
         if folder.holds_run:
             raise UserError(out, "holds a run already", "a folder without one", "use --resume, or another --out")
-        return _make(folder)
-    stem = f"{_stem(name)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = Path(RESULTS, stem), 1
-    while path.exists():
-        number += 1
-        path = Path(RESULTS, f"{stem}-{number}")
-    return _make(RunFolder(path))
+        return _make(folder.path)
+    results = _make(Path(RESULTS))
+    stem = f"{_stem(name)}-{time.strftime('%Y%m%d-%H%M%SZ', time.gmtime())}"
+    number, path = 1, results.path / stem
+    while True:
+        try:
+            path.mkdir()
+            return RunFolder(path, (*results.made, path))
+        except FileExistsError:
+            number += 1
+            path = results.path / f"{stem}-{number}"
+        except OSError as reason:
+            drop_unused(results)
+            raise unwritable(path, reason) from reason
+
+
+def drop_unused(folder: RunFolder) -> None:
+    """Remove the folders that were made for a run, as far as nothing is in them."""
+    for path in reversed(folder.made):
+        with suppress(OSError):
+            path.rmdir()
 
 
 def existing_folder(path: str | Path) -> RunFolder:
@@ -106,14 +120,17 @@ def existing_folder(path: str | Path) -> RunFolder:
 
 
 def latest_folder(name: str) -> RunFolder | None:
-    """The newest of the folders that `new_folder(None, name)` made here and that have a checkpoint."""
-    pattern = re.compile(re.escape(_stem(name)) + r"-(\d{8}-\d{6})(?:-(\d+))?")
+    """The newest of the folders that `new_folder(None, name)` made here and that have a checkpoint.
+
+    Older versions named them by local time, without a Z.
+    """
+    pattern = re.compile(re.escape(_stem(name)) + r"-(\d{8}-\d{6})(Z?)(?:-(\d+))?")
     runs = []
     for path in Path(RESULTS).glob("*"):
         match = pattern.fullmatch(path.name)
         if match and RunFolder(path).has_checkpoint:
-            runs.append((match[1], int(match[2] or 1), path))
-    return RunFolder(max(runs)[2]) if runs else None
+            runs.append((match[2], match[1], int(match[3] or 1), path))
+    return RunFolder(max(runs)[-1]) if runs else None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -130,27 +147,26 @@ def write_json(path: Path, record: Any) -> None:
 
 def make_folder(path: Path) -> None:
     """A folder for what a command leaves besides a run. UserError where it cannot be made or written."""
-    _make(RunFolder(path))
+    _make(path)
 
 
-def _make(folder: RunFolder) -> RunFolder:
+def _make(folder: Path) -> RunFolder:
     made: list[Path] = []
     try:
-        for path in (*reversed(folder.path.parents), folder.path):
-            if not path.is_dir():
-                if path.exists():
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        for path in (*reversed(folder.parents), folder):
+            try:
                 path.mkdir()
                 made.append(path)
-        trial = folder.path / ".writable"
+            except OSError:  # it is there, or nothing may be made where it is
+                if not path.is_dir():
+                    raise
+        trial = folder / ".writable"
         trial.touch()
-        trial.unlink()
+        trial.unlink(missing_ok=True)  # another process may have tried at once
     except OSError as reason:
-        for path in reversed(made):
-            with suppress(OSError):
-                path.rmdir()
-        raise unwritable(folder.path, reason) from reason
-    return folder
+        drop_unused(RunFolder(folder, tuple(made)))
+        raise unwritable(folder, reason) from reason
+    return RunFolder(folder, tuple(made))
 
 
 def _stem(name: str) -> str:

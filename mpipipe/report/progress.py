@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -101,7 +101,8 @@ class Lines(Progress):
 
     def note(self, text: str) -> None:
         """Print the text."""
-        print(text, file=self._stream, flush=True)
+        with suppress(OSError):  # nobody reads it any more, or its disk is full: the run goes on
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Print the last moment, if it has not been."""

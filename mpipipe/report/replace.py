@@ -1,5 +1,6 @@
 """A file is there whole or not at all: written beside its place, synced, renamed."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,18 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserError where `path` could not be written, before time goes into what is to be written there."""
+    temporary = path.parent / f".{path.name}.tmp"
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary.touch()
+        temporary.unlink(missing_ok=True)
+    except OSError as reason:
+        raise unwritable(path, reason) from reason
 
 
 def unwritable(path: Path, reason: OSError) -> UserError:

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from rich.box import Box
@@ -30,6 +30,16 @@ def warn(text: str, quiet: bool = False) -> None:
     if quiet:
         print(f"mpipipe: notice: {text}", file=sys.stderr, flush=True)
     show(f"notice: {text}", quiet)
+
+
+@contextlib.contextmanager
+def dispensable(what: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Whatever goes wrong in the body, be it in a library, is told in one line: the run is worth more than `what`."""
+    try:
+        yield
+    except Exception as reason:
+        why = " ".join(str(reason).split()) or type(reason).__name__
+        tell(f"{what} is left out: {why}")
 
 
 @contextlib.contextmanager

@@ -1,11 +1,16 @@
 """Mishaps that a test plants in the process of a command: each makes a rare moment last."""
 
+import errno
+import os
 import time
 
 import h5py
+from matplotlib.figure import Figure
 
+from mpipipe import measure, preview, steps, survey
 from mpipipe.checkpoint import Writer
 from mpipipe.data import Part
+from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.workqueue import WorkQueue
 
 
@@ -41,3 +46,40 @@ def slow_read():
         whole(self, rows, x)
 
     whole, Part.fill = Part.fill, fill
+
+
+def no_picture():
+    """The library that draws fails, as with a setting of the user's that it does not like."""
+
+    def fail(self, *more, **named):
+        raise RuntimeError("latex could not be found")
+
+    Figure.savefig = fail
+
+
+def no_timeline():
+    """The file of a timeline cannot be written."""
+
+    def fail(timeline, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    steps.write_timeline = fail
+
+
+def slow_steps():
+    """Each step takes a while."""
+
+    def train(self, *more):
+        time.sleep(0.1)
+        return whole(self, *more)
+
+    whole, Conductor.train = Conductor.train, train
+
+
+def no_measuring():
+    """Whoever measures hosts or layers finds a bug, so that a refusal must come before."""
+
+    def fail(*more, **named):
+        raise AssertionError("measured")
+
+    survey.measure_rates = preview.measure_rates = measure.time_layers = fail

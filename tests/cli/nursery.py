@@ -54,7 +54,7 @@ def main() -> int:
 def run(wish: dict) -> int:
     """The command, in the child."""
     from cli import mishaps
-    from mpipipe import train
+    from mpipipe import closing
     from mpipipe.cli import main as command
     from mpipipe.report import write_text
 
@@ -67,7 +67,7 @@ def run(wish: dict) -> int:
     if wish["mishap"]:
         getattr(mishaps, wish["mishap"])()
     if not wish["picture"]:
-        train.draw_loss = lambda rows, path: write_text(path, "no picture")
+        closing.draw_loss = lambda rows, path: write_text(path, "no picture")
     if wish["limit"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (wish["limit"], wish["limit"]))
     return command(wish["arguments"])

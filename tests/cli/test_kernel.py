@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from needs import missing
 
 from mpipipe.job import Job, job_from_text, read_job
+from mpipipe.report import RunFolder
 from mpipipe.resources import Cluster, Host, arithmetic, current_kernel
 from mpipipe.resources.kernels import CHOICES
-from mpipipe.start import Request, Start, find_start
+from mpipipe.resume import Start, find_start
+from mpipipe.start import Request
 from mpipipe.survey import changed_rounding, with_kernel
 
 from .running import JOB, environment, newest
@@ -23,7 +26,12 @@ TINY = "tiny.toml"
 
 def start(kernel):
     job = Job()
-    return Start(replace(job, train=replace(job.train, kernel=kernel)), None, None, ("before",))
+    return Start(replace(job, train=replace(job.train, kernel=kernel)), None, RunFolder(Path("run")), ("before",))
+
+
+def start_of(request):
+    with ExitStack() as stack:
+        return find_start(request, stack)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +69,10 @@ def test_what_a_job_leaves_open_is_kept_when_a_run_is_resumed(desk, monkeypatch)
     monkeypatch.chdir(desk.folder)
     first = job_from_text(Path("run/job.toml").read_text(encoding="utf-8"), "job.toml").train
     request = Request(job=TINY, sets=("train.micro_batch=0",), resume=True, checkpoint=str(newest(Path("run"))))
-    again = find_start(request)
+    again = start_of(request)
     assert again.job.train.micro_batch == first.micro_batch > 0
     assert not any("micro_batch changed" in notice for notice in again.notices)
-    smaller = find_start(replace(request, sets=("train.micro_batch=0", "train.batch=2")))
+    smaller = start_of(replace(request, sets=("train.micro_batch=0", "train.batch=2")))
     assert smaller.job.train.micro_batch == min(2, first.micro_batch)
 
 
@@ -78,12 +86,12 @@ def test_a_run_tells_its_kernel_and_going_on_keeps_it(desk, trained, monkeypatch
     monkeypatch.chdir(desk.folder)
     chosen = kernel_in(trained)
     assert chosen == os.environ.get("OPENBLAS_CORETYPE", chosen) != "auto"
-    again = find_start(Request(resume=True, checkpoint=str(newest(trained))))
+    again = start_of(Request(resume=True, checkpoint=str(newest(trained))))
     assert again.job.train.kernel == chosen
     assert read_job(TINY).train.kernel == "auto"
-    by_job = find_start(Request(job=TINY, resume=True, checkpoint=str(newest(trained))))
+    by_job = start_of(Request(job=TINY, resume=True, checkpoint=str(newest(trained))))
     assert by_job.job.train.kernel == chosen
-    other = find_start(Request(sets=("train.kernel=SkylakeX",), resume=True, checkpoint=str(newest(trained))))
+    other = start_of(Request(sets=("train.kernel=SkylakeX",), resume=True, checkpoint=str(newest(trained))))
     assert other.job.train.kernel == "SkylakeX"
 
 

@@ -191,7 +191,8 @@ def test_an_out_folder_that_holds_a_run(desk, trained):
         (("tiny.toml",), "results: no run of job 'tiny' with a checkpoint"),
         (("nothing.h5",), "nothing.h5: cannot be read (No such file or directory)"),
         (("tiny.toml", "tiny.toml"), "tiny.toml: not a checkpoint of mpipipe"),
-        (("tiny.toml", "."), ".: cannot be read (Is a directory)"),
+        (("tiny.toml", "."), ".: holds no run; needed: a folder with job.toml and checkpoints"),
+        ((".",), ".: holds no run"),
     ],
 )
 def test_nothing_to_resume(desk, arguments, text):

@@ -52,8 +52,9 @@ def test_interrupted_with_checkpoints(desk):
     last = interrupt(desk, begin(desk, "run.checkpoint_every=2", rows=8))
     run = desk.folder / "run"
     assert 1 <= len(checkpoints(run)) <= 4
-    named = re.fullmatch(r"mpipipe: (?:error: )?interrupted after step \d+; the newest checkpoint is (.*)", last)[1]
-    assert (desk.folder / named).exists()
+    said = r"mpipipe: (?:error: )?interrupted after step \d+; the newest checkpoint is (\S+); go on with: (.*)"
+    named, how = re.fullmatch(said, last).groups()
+    assert (desk.folder / named).exists() and how == "python -m mpipipe train --resume --out run"
     desk.does("train", "--resume", "--out", "run", "--quiet", *settings("run.stop_after=2"))
     assert summary(run)["checkpoint"] == newest(run).name
 

@@ -1,5 +1,7 @@
 import time
+from datetime import datetime
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
 from hypothesis import given
@@ -7,7 +9,16 @@ from hypothesis import strategies as st
 
 from mpipipe.errors import UserError
 from mpipipe.records import load_json
-from mpipipe.report import RunFolder, Summary, existing_folder, latest_folder, new_folder, write_json, write_text
+from mpipipe.report import (
+    RunFolder,
+    Summary,
+    drop_unused,
+    existing_folder,
+    latest_folder,
+    new_folder,
+    write_json,
+    write_text,
+)
 from mpipipe.report.folder import _stem
 from mpipipe.report.summary import STOPPED
 
@@ -22,8 +33,8 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def stamp(monkeypatch, text="20250102-030405"):
-    monkeypatch.setattr(time, "strftime", lambda pattern: text)
+def stamp(monkeypatch, moment=datetime(2025, 1, 2, 3, 4, 5)):
+    monkeypatch.setattr(time, "gmtime", moment.timetuple)
 
 
 def checkpoint(folder: RunFolder) -> RunFolder:
@@ -35,7 +46,7 @@ def checkpoint(folder: RunFolder) -> RunFolder:
 def test_a_run_gets_a_folder_of_its_own(monkeypatch):
     stamp(monkeypatch)
     paths = [new_folder(None, "digits").path for _ in range(3)]
-    assert paths == [Path("results", f"digits-20250102-030405{end}") for end in ("", "-2", "-3")]
+    assert paths == [Path("results", f"digits-20250102-030405Z{end}") for end in ("", "-2", "-3")]
     assert all(path.is_dir() and not list(path.iterdir()) for path in paths)
 
 
@@ -94,13 +105,60 @@ def test_latest_folder_is_the_newest_of_this_job_with_a_checkpoint():
     for name in ("digits-20250101-000000", "digits-20250103-000000", "digits-20250103-000000-2"):
         checkpoint(RunFolder(Path("results", name)))
     newest = checkpoint(RunFolder(Path("results", "digits-20250103-000000-10")))
-    checkpoint(RunFolder(Path("results", "digits-deep-20250105-000000")))
+    checkpoint(RunFolder(Path("results", "digits-deep-20250105-000000Z")))
     Path("results", "digits-20250106-000000").mkdir()
     unfinished = RunFolder(Path("results", "digits-20250107-000000"))
     unfinished.checkpoints.mkdir(parents=True)
     (unfinished.checkpoints / ".step-000001.h5").touch()
     assert latest_folder("digits") == newest
     assert latest_folder("other") is None
+
+
+def test_the_latest_folder_is_the_same_in_every_zone_and_on_the_day_when_clocks_are_put_back(monkeypatch):
+    folders = []
+    for zone, hour, minute in (("Europe/Berlin", 0, 30), ("Asia/Tokyo", 1, 10), ("America/New_York", 1, 20)):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        stamp(monkeypatch, datetime(2026, 10, 25, hour, minute))
+        folders.append(checkpoint(new_folder(None, "digits")))
+        assert latest_folder("digits") == folders[-1]
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_folder_named_by_local_time_is_of_an_older_version():
+    checkpoint(RunFolder(Path("results", "digits-20250102-110000")))
+    newer = checkpoint(RunFolder(Path("results", "digits-20250102-030000Z")))
+    assert latest_folder("digits") == newer
+
+
+def test_runs_that_begin_in_the_same_moment_get_folders_of_their_own(monkeypatch):
+    stamp(monkeypatch)
+    begin, paths = Barrier(8), []
+
+    def run():
+        begin.wait()
+        paths.append(new_folder(None, "digits").path)
+
+    threads = [Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(paths)) == 8
+
+
+@pytest.mark.parametrize("out", [None, "a/b/c"])
+def test_what_was_made_for_a_run_goes_while_nothing_is_in_it(here, out):
+    folder = new_folder(out, "digits")
+    folder.job.touch()
+    drop_unused(folder)
+    assert folder.holds_run
+    folder.job.unlink()
+    drop_unused(folder)
+    assert list(here.iterdir()) == []
+    drop_unused(new_folder(str(here), "digits"))
+    assert here.is_dir()
 
 
 @given(st.text())

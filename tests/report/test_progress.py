@@ -136,3 +136,11 @@ def test_a_bar_does_not_redraw_at_every_step(terminal):
     text = run(1000, 0.001, stream=terminal)
     assert 5 < len(steps_of(text)) < 20
     assert steps_of(text)[-1] == 1000
+
+
+def test_a_stream_that_takes_no_more_ends_no_run():
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    assert run(3, 10, stream=Full()) == ""

@@ -1,6 +1,8 @@
 import io
 
-from mpipipe.report import hosts_table, show
+import pytest
+
+from mpipipe.report import dispensable, hosts_table, show
 from mpipipe.report.show import console, output_width
 
 from .records import cluster
@@ -38,3 +40,23 @@ def test_a_terminal_gets_its_own_width(monkeypatch):
     monkeypatch.setenv("COLUMNS", "77")
     monkeypatch.setenv("TERM", "xterm")
     assert console(Terminal()).width == 77
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        (ImportError("no\n  library"), "no library"),
+        (MemoryError(), "MemoryError"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+    ],
+)
+def test_what_is_dispensable_is_told_in_a_line(reason, why):
+    told = []
+    with dispensable("loss.png", told.append):
+        raise reason
+    assert told == [f"loss.png is left out: {why}"]
+
+
+def test_an_interruption_is_no_mishap_of_what_is_dispensable():
+    with pytest.raises(KeyboardInterrupt), dispensable("loss.png", print):
+        raise KeyboardInterrupt
