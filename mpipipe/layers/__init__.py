@@ -4,7 +4,16 @@ from mpipipe.layers.extend import cache_shapes, extend
 from mpipipe.layers.kinds import KINDS, build_layers
 from mpipipe.layers.losses import LOSSES, Loss, find_loss
 from mpipipe.layers.model import LayerCost, Model, build_model, forward_only, generating, layer_costs, signature
-from mpipipe.layers.optimizers import STATE, Update, learning_rate, square_sum, state_names, update_weight
+from mpipipe.layers.optimizers import (
+    STATE,
+    TINY,
+    Update,
+    clear_below,
+    learning_rate,
+    square_sum,
+    state_names,
+    update_weight,
+)
 from mpipipe.layers.residual import Residual
 from mpipipe.layers.sampling import Sampling, sample
 from mpipipe.layers.trees import first_rows, leaves, make_tree, shape_leaves, touched, tree_bytes
@@ -27,6 +36,7 @@ __all__ = [
     "KINDS",
     "LOSSES",
     "STATE",
+    "TINY",
     "Array",
     "Cost",
     "Key",
@@ -46,6 +56,7 @@ __all__ = [
     "Work",
     "build_layers",
     "build_model",
+    "clear_below",
     "cache_shapes",
     "extend",
     "find_loss",

@@ -39,11 +39,18 @@ def state_names(optimizer: str, path: str) -> tuple[str, ...]:
     return () if is_running(path) else STATE[optimizer]
 
 
-RUN_OF_FLUSHES = 16
-"""Every so many steps state that has become subnormal is set to zero: it decays for ever where no gradient comes any
-more, never gets to zero by itself, and is slow to compute with on many CPUs. By the step, so on all hosts alike; a CPU
-flag that flushes would be each thread's and each host's own."""
-TINY = np.float32(np.finfo(np.float32).tiny)
+DECAYS = {"momentum": "momentum", "mean": "beta1", "square": "beta2"}
+"""The setting by which each array decays at every step where no gradient comes."""
+TINY = float(np.finfo(np.float32).tiny)
+"""The least normal number. Smaller ones are slow on many CPUs, and a decay above 0.5 never turns the least into 0."""
+CLEAR_EVERY = 16
+"""Steps from one clearing of the state to the next; clearing at each would make an update a third longer."""
+
+
+def clear_below(least: float, array: Array, part: Array) -> None:
+    """Set what is nearer to zero than `least` to zero, in place. A CPU flag could do it, for one thread of one host."""
+    np.abs(array, out=part)
+    np.multiply(array, np.greater_equal(part, least, out=part), out=array)
 
 
 def update_weight(update: Update, weight: Array, gradient: Array, state: Tree, scratch: Scratch) -> None:
@@ -56,11 +63,15 @@ def update_weight(update: Update, weight: Array, gradient: Array, state: Tree, s
         scaled = np.multiply(g, update.scale, out=scratch.take(g.shape, g.dtype))
         part = scratch.take(g.shape, g.dtype)
         rule(update, p, scaled, kept, part)
-        if update.step % RUN_OF_FLUSHES == 0:
-            for one in kept:
-                np.abs(one, out=part)
-                np.multiply(one, np.greater_equal(part, TINY, out=part), out=one)
+        if update.step % CLEAR_EVERY == 0:
+            for name, one in zip(state, kept, strict=True):
+                clear_below(_least(getattr(update.settings, DECAYS[name])), one, part)
         scratch.release(mark)
+
+
+def _least(decay: float) -> float:
+    """What would be subnormal before it is looked at again. A decay up to 0.5 makes zeros by itself, in a few steps."""
+    return TINY / decay ** (CLEAR_EVERY + 1) if decay > 0.5 else TINY
 
 
 def _sgd(update: Update, p: Array, g: Array, kept: list[Array], part: Array) -> None:

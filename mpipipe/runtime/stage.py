@@ -17,11 +17,13 @@ from functools import partial
 import numpy as np
 
 from mpipipe.layers import (
+    TINY,
     Array,
     Key,
     Layer,
     Scratch,
     Update,
+    clear_below,
     is_running,
     leaves,
     make_tree,
@@ -235,4 +237,8 @@ class Stage:
 
 
 def _copy(weight: Array, value: Array, scratch: Scratch) -> None:
+    """A running statistic's new value; that of a channel which is always zero decays as optimizer state does."""
+    mark = scratch.mark()
     np.copyto(weight, value)
+    clear_below(TINY, weight, scratch.take(weight.shape, weight.dtype))
+    scratch.release(mark)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mpipipe.job import TrainSettings
 from mpipipe.job.settings import OPTIMIZERS
-from mpipipe.layers import STATE, Scratch, Update, learning_rate, square_sum, update_weight
-from mpipipe.layers.optimizers import RUN
+from mpipipe.layers import STATE, TINY, Scratch, Update, clear_below, learning_rate, square_sum, update_weight
+from mpipipe.layers.optimizers import CLEAR_EVERY, RUN
 
 from .harness import DirtyScratch
 
@@ -112,6 +112,59 @@ def test_gradients_are_only_read_and_scratch_is_given_back(optimizer):
 def test_the_first_adam_step_is_the_rate_in_the_gradients_direction():
     weight, _ = run_updates(TrainSettings(optimizer="adam"), np.zeros(3), [np.array([4.0, -1e-3, 0.0])], [0.1])
     np.testing.assert_allclose(weight, [-0.1, 0.1, 0.0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "momentum": 0.6},
+        {"optimizer": "adam", "beta2": 0.9},
+        {"optimizer": "adamw", "beta1": 0.99, "beta2": 0.8},
+    ],
+)
+def test_state_that_decays_becomes_zero_and_never_subnormal(keys):
+    """Each element gets a gradient once, of any size; then nothing for long."""
+    train, generator = TrainSettings(**keys), np.random.default_rng(0)
+    weight, state = np.zeros(600, np.float32), {name: np.zeros(600, np.float32) for name in STATE[keys["optimizer"]]}
+    scratch = Scratch()
+    for step in range(1, 600 + 12_000):
+        gradient = np.zeros(600, np.float32)
+        if step <= 600:
+            gradient[step - 1] = generator.choice([-1, 1]) * 10.0 ** generator.uniform(-8, 3)
+        update_weight(Update(train, step, 0.01, 1.0), weight, gradient, state, scratch)
+        for kept in state.values():
+            assert not np.any((np.abs(kept) < TINY) & (kept != 0))
+    assert all(not kept.any() for kept in state.values())
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    optimizer=st.sampled_from(sorted(FORMULAS)),
+    exponent=st.integers(-30, 20),
+    betas=st.sampled_from([(0.9, 0.999), (0.0, 0.5), (0.5, 0.0)]),
+    seed=st.integers(0, 99),
+)
+def test_what_is_not_subnormal_is_updated_to_the_same_bits_at_every_step(optimizer, exponent, betas, seed):
+    """The step at which state is cleared does to ordinary numbers what its neighbour does."""
+    train = TrainSettings(optimizer=optimizer, beta1=betas[0], beta2=betas[1])
+    generator = np.random.default_rng(seed)
+    weight, gradient = (generator.standard_normal(50).astype(np.float32) * np.float32(2.0**exponent) for _ in range(2))
+    gradient[::7] = 0
+    results = []
+    for step in (CLEAR_EVERY, CLEAR_EVERY + 1):
+        state = {name: np.full(50, 2.0**exponent, np.float32) for name in STATE[optimizer]}
+        update_weight(Update(train, step, 0.01, 1.0), weight.copy(), gradient, state, Scratch())
+        results.append({name: kept.tobytes() for name, kept in state.items()})
+    assert results[0] == results[1]
+
+
+@given(st.lists(st.floats(width=32), min_size=1))
+def test_clearing_keeps_every_other_number_infinity_and_nan(values):
+    array = np.array(values, np.float32)
+    wanted = np.where(np.abs(array) < TINY, 0, array)
+    clear_below(TINY, array, np.empty_like(array))
+    np.testing.assert_array_equal(array, wanted)
 
 
 def rates(total, **keys):
