@@ -1,19 +1,50 @@
-"""What of a job has changed since a checkpoint was written, as far as it changes the result of going on."""
+"""What of a job has changed since a checkpoint was written, as far as it changes the result of going on.
 
+Every setting counts unless it is named here, with the reason, so that a new one is not forgotten.
+"""
+
+from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 
 from mpipipe.data import Identity, other_data
 from mpipipe.errors import JobError
-from mpipipe.job import Job, TrainSettings
-from mpipipe.layers import learning_rate
+from mpipipe.job import DataSettings, Job, TrainSettings
 
-RATE_KEYS = (
-    "epochs", "steps", "learning_rate", "rate_schedule", "warmup_steps", "rate_step", "rate_factor", "rate_floor",
-)  # fmt: skip
-"""Settings that act by the learning rates of the steps to come: these are compared instead."""
-ADAMS = ("adam", "adamw")
-OF_OPTIMIZER = {"momentum": ("sgd",), "beta1": ADAMS, "beta2": ADAMS, "epsilon": ADAMS}
-"""Settings that only these optimizers look at."""
+UNSEEN = {
+    "name": "names the folder of results",
+    "data": "is compared by the samples themselves, in changed_data",
+    "plan": "decides who computes what, which changes no bit",
+    "run": "decides how a run is done, which changes no bit",
+}
+"""Tables of a job that do not count here, and why."""
+
+
+def _uses_moments(train: TrainSettings) -> bool:
+    return train.optimizer in ("adam", "adamw")
+
+
+def _is_cosine(train: TrainSettings) -> bool:
+    return train.rate_schedule == "cosine"
+
+
+def _is_step(train: TrainSettings) -> bool:
+    return train.rate_schedule == "step"
+
+
+COUNTS_WHERE: dict[str, Callable[[TrainSettings], bool]] = {
+    "epochs": _is_cosine,
+    "steps": _is_cosine,
+    "momentum": lambda train: train.optimizer == "sgd",
+    "beta1": _uses_moments,
+    "beta2": _uses_moments,
+    "epsilon": _uses_moments,
+    "rate_step": _is_step,
+    "rate_factor": _is_step,
+    "rate_floor": lambda train: train.rate_schedule != "constant",
+}
+"""Settings of [train] that only some other settings look at. The length of the job is one of them: by itself it adds
+steps, and leaves those alone that an uninterrupted run would have done."""
 
 
 def check_optimizer(before: Job, after: Job) -> None:
@@ -26,38 +57,47 @@ def check_optimizer(before: Job, after: Job) -> None:
 def changed_settings(before: Job, after: Job, step: int, totals: tuple[int, int]) -> list[str]:
     """Notices on settings that make the result another than that of an uninterrupted run.
 
-    `step` is the next one, `totals` are the steps of the whole job by either. The tables [plan] and [run] change no bit
-    of a result, and data are compared by what they hold (`changed_data`), not by where they are.
+    `step` is the next one (from 0), `totals` are the steps of the whole job by either.
     """
-    names = ["model"] if before.model != after.model else []
-    old, new = before.train, after.train
-    changed = [one.name for one in fields(TrainSettings) if getattr(old, one.name) != getattr(new, one.name)]
-    steps = range(step, min(totals))
-    if _rates(old, steps, totals[0]) == _rates(new, steps, totals[1]):
-        changed = [key for key in changed if key not in RATE_KEYS]
-    names += [f"train.{key}" for key in changed if new.optimizer in OF_OPTIMIZER.get(key, (new.optimizer,))]
+    tables = [table.name for table in fields(Job) if table.name not in UNSEEN and table.name != "train"]
+    names = [name for name in tables if getattr(before, name) != getattr(after, name)]
+    names += [f"train.{name}" for name in _changed_training(before.train, after.train, step, totals)]
     notices = []
     if names:
         what = ", ".join(names)
         notices.append(f"{what} changed since the checkpoint: the result will differ from that of an uninterrupted run")
     if before.data.scale != after.data.scale:
         notices.append(
-            f"data.scale = {after.data.scale} has no effect: features stay scaled as the model knows them, by "
-            f"{before.data.scale}"
+            f"data.scale = {after.data.scale} has no effect: the model knows its features as they were scaled when it "
+            f"began to train, with data.scale = {before.data.scale}"
         )
     return notices
 
 
 def changed_data(known: Identity, found: Identity, before: Job, after: Job) -> list[str]:
     """A notice where the samples are others; by the job's words where the checkpoint does not know its samples."""
-    if known.digest:
+    if known.samples:
         return other_data(known, found, after.data.path)
-    same = ("path", "target", "validation", "tokens", "context")
-    changed = [f"data.{key}" for key in same if getattr(before.data, key) != getattr(after.data, key)]
+    names = [one.name for one in fields(DataSettings) if one.name != "scale"]
+    changed = [f"data.{name}" for name in names if _place(before.data, name) != _place(after.data, name)]
     if not changed:
         return []
     return [f"{', '.join(changed)} changed since the checkpoint: other samples may be held back"]
 
 
-def _rates(settings: TrainSettings, steps: range, total: int) -> list[float]:
-    return [learning_rate(settings, step, total) for step in steps]
+def _place(data: DataSettings, name: str) -> object:
+    """The value of a setting; of a path, the place that it means."""
+    value = getattr(data, name)
+    return Path(value).expanduser().absolute() if name == "path" else value
+
+
+def _changed_training(old: TrainSettings, new: TrainSettings, step: int, totals: tuple[int, int]) -> list[str]:
+    names = [one.name for one in fields(TrainSettings) if getattr(old, one.name) != getattr(new, one.name)]
+    names = [name for name in names if name not in COUNTS_WHERE or COUNTS_WHERE[name](new)]
+    if totals[0] == totals[1]:
+        names = [name for name in names if name not in ("epochs", "steps")]
+    # Warm-up that is over leaves a constant rate alone; the other schedules count from its end.
+    warmup_is_over = step >= max(old.warmup_steps, new.warmup_steps)
+    if warmup_is_over and old.rate_schedule == new.rate_schedule == "constant":
+        names = [name for name in names if name != "warmup_steps"]
+    return names

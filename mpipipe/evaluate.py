@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpipipe.data import DataSet, Part, check_finite, identify, open_data, other_data
+from mpipipe.data import DataSet, Part, check_finite, identify, open_data, other_data, were_trained_on
 from mpipipe.errors import DataError
 from mpipipe.fit import check_inputs, check_targets
 from mpipipe.inference import Loaded, with_pipeline
@@ -78,19 +78,15 @@ def _open(loaded: Loaded, request: Request) -> DataSet:
 
 def _identity_notices(loaded: Loaded, data: DataSet, all_rows: bool) -> list[str]:
     """On data that are not, or that are, those that the model was trained on."""
-    facts, job, known = loaded.checkpoint.facts.data, loaded.job, loaded.checkpoint.facts.data.identity
-    if not all_rows or not known.digest:
-        return [] if all_rows else other_data(known, identify(data), job.data.path)
-    settings, labels = job.data, loaded.model.loss.labels
-    split = open_data(
-        settings, labels, job.train.seed, classes=facts.classes, columns=facts.columns, trained=facts.tokens
-    )
-    if identify(split) != known or data.validation.count <= split.validation.count:
+    facts, path = loaded.checkpoint.facts.data, loaded.job.data.path
+    known = facts.identity
+    if not all_rows:
+        return other_data(known, identify(data), path) if known.samples else []
+    if not were_trained_on(known, data):
         return []
-    return [
-        f"{settings.path} is what the model was trained on: {known.train:,} of these samples were trained on; to count "
-        f"only the {known.held_back:,} held back, give --set data.path={settings.path} instead of --data"
-    ]
+    how = "leave out --data" if path == facts.source else f"give --set data.path={path} instead of --data"
+    advice = f"; to count only the {known.held_back:,} held back, {how}" if known.held_back else ""
+    return [f"{path} is what the model was trained on: {known.train:,} of these samples were trained on{advice}"]
 
 
 def check_shape(part: Part, shape: tuple[int, ...], where: str) -> None:

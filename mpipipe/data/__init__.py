@@ -5,7 +5,7 @@ the features; `batches` gives the rows of every step. What cannot be used is a D
 """
 
 from mpipipe.data.batches import Batch, batches, order, steps_per_epoch
-from mpipipe.data.digest import Identity, identify, other_data
+from mpipipe.data.digest import Identity, identify, other_data, were_trained_on
 from mpipipe.data.prompt import decode, encode
 from mpipipe.data.read import open_data, open_inputs, shipped_sets
 from mpipipe.data.scaling import Scaling, check_finite, measure
@@ -36,4 +36,5 @@ __all__ = [
     "other_data",
     "shipped_sets",
     "steps_per_epoch",
+    "were_trained_on",
 ]
