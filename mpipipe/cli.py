@@ -51,8 +51,8 @@ Options:
   --set KEY=VALUE  Set a key of the job, such as --set train.epochs=3; may be given many times.
   --data DATA      Name of a shipped set (digits), a folder in IDX format, or a .npz, .h5, .csv or .txt file;
                    stands for the key data.path.
-  --out DIR        Folder for results; for train the run's folder itself. (default: results/JOB-DATE-TIME for train, by
-                   UTC; none for the others)
+  --out DIR        Folder for results; for train the run's folder itself. (default: results/JOB-DATE-TIME for train,
+                   none for the others) DATE and TIME are those of UTC.
   --threads N      Worker threads of each rank; 0 takes what each host has. (default: the job's run.threads, 0)
   --quiet          Print errors and what came out only.
   --count N        How many characters (or bytes, or numbers) to write after PROMPT.  [default: 200]
