@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpipipe.enlist import only_evaluating
-from mpipipe.layers import Scratch, forward_only, layer_costs, leaves
+from mpipipe.layers import Scratch, Update, forward_only, layer_costs, leaves
 from mpipipe.layers.optimizers import RUN
 from mpipipe.layers.parts import PART_FLOPS, count_parts
 from mpipipe.plan.memory import stage_bytes
@@ -211,3 +211,18 @@ def test_the_source_keeps_features_in_slots_and_targets_for_the_batch():
     source.begin(np.arange(2), feed, wants_targets=False)
     source.load(0, Scratch())
     assert source.t(0).tolist() == [10, 11]
+
+
+def test_running_statistics_that_decay_become_zero_and_never_subnormal():
+    """As those of a channel that is always zero do."""
+    case = make_case([linear(5), {"kind": "batchnorm"}, linear(3)], (4,))
+    ((_, stage),) = stages_of(case)
+    weights, gradients = (dict(leaves(tree[1])) for tree in (stage.weights, stage.gradients))
+    update, scratch = Update(case.job.train, 1, 0.0, 1.0), Scratch()
+    for variance, kept in ((1e-37, 1e-37), (1e-39, 0.0), (0.0, 0.0)):
+        for gradient in gradients.values():
+            gradient[...] = 0
+        gradients["running_variance"][...] = variance
+        for _, task in stage.update_tasks(update):
+            task(scratch)
+        assert weights["running_variance"].tolist() == [np.float32(kept)] * 5
