@@ -37,8 +37,6 @@ TIMED_ROWS = 32
 """Samples that are loaded to see how long it takes: as many as an ordinary micro-batch has."""
 PROCESS_BYTES = 3 << 18
 """What a rank takes besides its arrays, as measured: stacks of threads, MPI's buffers, Python's objects of a run."""
-PICTURE_BYTES = 40 * 2**20
-"""What the library takes that draws the picture of a run, at its end."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,8 @@ def settings_of(request: Request) -> tuple[str, ...]:
 
 def bytes_besides_stages(model: Model, train: TrainSettings, ranks: int) -> dict[int, int]:
     """By rank, what it takes besides its stages: its threads and MPI's own buffers; rank 0 has samples and targets on
-    their way too, and two pieces of a checkpoint or, at the end, the library that draws the picture. Only evaluating,
-    it has the outputs of a batch instead."""
+    their way too, and two pieces of a checkpoint. Only evaluating, it has the outputs of a batch instead. (The picture
+    at the end is dispensable.)"""
     item, shape = DTYPE.itemsize, model.shapes[-1]
     target_bytes = math.prod(model.loss.target_shape(shape)) * (8 if model.loss.labels else item)
     samples = (SLOTS + 1) * train.micro_batch * math.prod(model.shapes[0]) * item + train.batch * target_bytes
@@ -108,7 +106,7 @@ def bytes_besides_stages(model: Model, train: TrainSettings, ranks: int) -> dict
         more = train.batch * math.prod(shape) * item
     else:
         largest = max(math.prod(piece.shape) for piece in pieces(model, train.optimizer))
-        more = max(BUFFERS * largest * item, PICTURE_BYTES)
+        more = BUFFERS * largest * item
     return {rank: PROCESS_BYTES + (samples + more if rank == CONDUCTOR else 0) for rank in range(ranks)}
 
 
