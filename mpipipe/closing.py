@@ -12,6 +12,7 @@ from mpipipe.report import (
     draw_loss,
     human_seconds,
     memory_text,
+    of_errors,
     of_tokens,
     plural,
     read_metrics,
@@ -91,7 +92,7 @@ def _closing(run: Run, summary: Summary) -> list[str]:
     if summary.validation_accuracy is not None:
         lines.append(f"accuracy {held}: {summary.validation_accuracy:.2%}{bits_text(data, summary.validation_bits)}")
     elif summary.validation_loss is not None:
-        lines.append(f"loss {held}: {summary.validation_loss:.6g}")
+        lines.append(f"loss{of_errors(data)} {held}: {summary.validation_loss:.6g}")
     lines.append(memory_text(summary.memory))
     if summary.stopped != "finished":
         lines.append(f"stopped before the end; go on with: python -m mpipipe train --resume --out {run.folder.path}")

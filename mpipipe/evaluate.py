@@ -9,10 +9,10 @@ from mpipipe.data import DataSet, Part, check_finite, identify, open_data, other
 from mpipipe.errors import DataError
 from mpipipe.fit import check_inputs, check_targets
 from mpipipe.inference import Loaded, with_pipeline
-from mpipipe.report import bits, bits_text, make_folder, of_tokens, show, warn, write_json
+from mpipipe.report import bits, bits_text, make_folder, of_errors, of_tokens, show, warn, write_json
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.world import World
-from mpipipe.start import Request, Samples, stored_scaling
+from mpipipe.start import Request, Samples, stored_scaling, stored_target_scaling
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ def evaluate(world: World, request: Request) -> int:
     def use(loaded: Loaded, conductor: Conductor) -> None:
         assert data is not None
         part = data.validation
-        feed = Samples(data, stored_scaling(loaded.checkpoint)).feed(part)
+        targets = stored_target_scaling(loaded.checkpoint)
+        feed = Samples(data, stored_scaling(loaded.checkpoint), targets=targets).feed(part)
         loss, right, counted = conductor.evaluate(np.arange(part.count), feed)
+        loss *= targets.squared_unit
         accuracy, mean = right / max(1, counted) if data.labels else None, loss / max(1, counted)
         path = str(loaded.checkpoint.path)
         _tell(Evaluation(path, data.source, part.count, mean, accuracy, bits(data, mean)), data, request)
@@ -97,7 +99,7 @@ def check_shape(part: Part, shape: tuple[int, ...], where: str) -> None:
 
 def _tell(result: Evaluation, data: DataSet, request: Request) -> None:
     samples = f"{result.samples:,} sample{'' if result.samples == 1 else 's'}{of_tokens(data)}"
-    text = f"{samples} of {result.data}: loss {result.loss:.6g}"
+    text = f"{samples} of {result.data}: loss {result.loss:.6g}{of_errors(data)}"
     text += "" if result.accuracy is None else f", accuracy {result.accuracy:.2%}"
     show(text + bits_text(data, result.bits))
     if request.out:

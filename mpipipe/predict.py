@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from mpipipe.layers import Array
 from mpipipe.report import make_folder, replacing, show, standard_output, warn
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.world import World
-from mpipipe.start import Request, stored_scaling
+from mpipipe.start import Request, stored_scaling, stored_target_scaling
 
 
 def predict(world: World, request: Request, source: str) -> int:
@@ -46,17 +47,12 @@ def predict(world: World, request: Request, source: str) -> int:
             batch, scaling = loaded.job.train.batch, stored_scaling(loaded.checkpoint)
             for start in range(0, part.count, batch):
                 rows = np.arange(start, min(start + batch, part.count))
-                outputs = conductor.predict(rows, lambda r, x, t: _fill(scaling, part, r, x))
+                outputs = conductor.predict(rows, lambda r, x, t: scaling.fill(part.fill, r, x))
                 writer.writerows(_lines(loaded, start, outputs))
         if request.out:
             show(f"{part.count:,} predictions are in {Path(request.out) / 'predictions.csv'}", request.quiet)
 
     return with_pipeline(world, request, prepare, use)
-
-
-def _fill(scaling: Scaling, part: Part, rows: Array, x: Array) -> None:
-    part.fill(rows, x)
-    scaling.apply(x)
 
 
 @contextlib.contextmanager
@@ -77,8 +73,10 @@ def _header(loaded: Loaded) -> list[str]:
 
 def _lines(loaded: Loaded, start: int, outputs: Array) -> Iterator[Sequence[object]]:
     if not loaded.model.loss.labels:
-        for i, values in enumerate(outputs.reshape(len(outputs), -1)):
-            yield [start + i, *(f"{value:.7g}" for value in values)]
+        scaling = stored_target_scaling(loaded.checkpoint)
+        digits = _digits(scaling)
+        for i, values in enumerate(scaling.restore(outputs).reshape(len(outputs), -1)):
+            yield [start + i, *(f"{value:.{digits}g}" for value in values)]
         return
     classes = loaded.checkpoint.facts.data.classes
     shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=-1, keepdims=True))
@@ -88,6 +86,11 @@ def _lines(loaded: Loaded, start: int, outputs: Array) -> Iterator[Sequence[obje
         for position, (label, share) in enumerate(zip(labels, shares, strict=True)):
             place = [start + i, position] if _is_sequence(loaded) else [start + i]
             yield [*place, classes[label] if label < len(classes) else label, f"{share:.4f}"]
+
+
+def _digits(scaling: Scaling) -> int:
+    """How many digits show all seven of a float32 after scaling back: more where the values lie far from zero."""
+    return min(17, 7 + math.ceil(math.log10(max(1.0, float(np.max(np.abs(scaling.shift)) * scaling.factor)))))
 
 
 def _is_sequence(loaded: Loaded) -> bool:

@@ -14,6 +14,7 @@ from mpipipe.checkpoint import (
     pieces,
 )
 from mpipipe.data import (
+    UNSCALED,
     DataSet,
     Identity,
     Part,
@@ -21,6 +22,7 @@ from mpipipe.data import (
     check_finite,
     held_back,
     measure,
+    measure_targets,
     open_data,
 )
 from mpipipe.errors import DataError
@@ -56,22 +58,30 @@ class Request:
 
 @dataclass(frozen=True)
 class Samples:
-    """An open data set with its scaling: what rank 0 feeds the pipeline from."""
+    """An open data set, with the scaling of its features and of its targets: what rank 0 feeds the pipeline from."""
 
     data: DataSet
     scaling: Scaling
     identity: Identity = Identity()
+    targets: Scaling = UNSCALED
 
     def feed(self, part: Part) -> Feed:
         """Fills scaled features, and targets where wanted, of rows of a part."""
 
         def fill(rows: Array, x: Array, t: Array | None) -> None:
-            part.fill(rows, x)
-            self.scaling.apply(x)
+            self.scaling.fill(part.fill, rows, x)
             if t is not None:
-                part.fill_targets(rows, t)
+                self.targets.fill(part.fill_targets, rows, t)
 
         return fill
+
+    @property
+    def kept(self) -> dict[str, Array]:
+        """The scaling as a checkpoint keeps it."""
+        kept = {"shift": self.scaling.shift, "factor": self.scaling.factor}
+        if self.targets.kind != "none":
+            kept |= {"target_shift": self.targets.shift, "target_factor": self.targets.factor}
+        return kept
 
     def seconds_each(self) -> float:
         """Seconds that it takes to load a sample, of some from all over the training part; the first ones do not
@@ -128,7 +138,12 @@ def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
         check_finite(data.train, where)
         scaling = stored_scaling(stored)
     check_finite(data.validation, held_back(where))
-    return Samples(data, scaling)
+    if stored is not None:
+        targets = stored_target_scaling(stored)
+    else:
+        scaled = not labels and job.data.scale != "none"
+        targets = measure_targets(data.train, data.target_shape) if scaled else UNSCALED
+    return Samples(data, scaling, targets=targets)
 
 
 def fit_batch(job: Job, samples: Samples) -> Job:
@@ -139,9 +154,17 @@ def fit_batch(job: Job, samples: Samples) -> Job:
 
 
 def stored_scaling(checkpoint: Checkpoint) -> Scaling:
-    """The scaling that a checkpoint holds."""
+    """The scaling of features that a checkpoint holds."""
     arrays = checkpoint.scaling()
     return Scaling(checkpoint.facts.data.scale, arrays["shift"], arrays["factor"])
+
+
+def stored_target_scaling(checkpoint: Checkpoint) -> Scaling:
+    """The scaling of targets that a checkpoint holds; labels have none, nor have values that are learnt as they are."""
+    arrays = checkpoint.scaling()
+    if "target_shift" not in arrays:
+        return UNSCALED
+    return Scaling("standard", arrays["target_shift"], arrays["target_factor"])
 
 
 def model_of(checkpoint: Checkpoint) -> tuple[Job, Model]:

@@ -162,13 +162,14 @@ class Steps:
         """The step's line in metrics.csv and its moment on the screen."""
         speed, step = len(batch.rows) / result.seconds, self.position.step
         accuracy = result.accuracy if self.data.labels else None
+        loss = result.loss * self.run.samples.targets.squared_unit
         self.row = MetricsRow(
-            step, batch.epoch + 1, result.loss, accuracy, speed, rate, result.norm, result.bubble, result.seconds,
+            step, batch.epoch + 1, loss, accuracy, speed, rate, result.norm, result.bubble, result.seconds,
             *validated,
         )  # fmt: skip
         self.log.write(self.row)
         epochs = -(-self.run.total_steps // steps_per_epoch(self.data.train.count, self.run.job.train.batch))
-        self.bar.update(Moment(step, batch.epoch + 1, epochs, result.loss, accuracy, speed, result.busy))
+        self.bar.update(Moment(step, batch.epoch + 1, epochs, loss, accuracy, speed, result.busy))
 
     def validation_due(self, ends_epoch: bool) -> bool:
         """At the end of every epoch, or every run.validate_every steps; and at the very end."""
@@ -182,6 +183,7 @@ class Steps:
         count = self.data.validation.count
         feed = self.run.samples.feed(self.data.validation)
         loss, right, counted = self.conductor.evaluate(np.arange(count), feed)
+        loss *= self.run.samples.targets.squared_unit
         self.validated = (loss / max(1, counted), right / max(1, counted) if self.data.labels else None)
         return self.validated
 
@@ -205,11 +207,10 @@ class Steps:
             json.dumps(versions),
             run.data_facts,
         )
-        scaling = {"shift": run.samples.scaling.shift, "factor": run.samples.scaling.factor}
         path = checkpoint_path(run.folder.checkpoints, position.step)
         every = self.conductor.pieces
         self.leave_timeline()
-        self.conductor.save(lambda: Writer(path, facts, scaling, every))
+        self.conductor.save(lambda: Writer(path, facts, run.samples.kept, every))
         self.saved_step, self.saved_at = position.step, time.monotonic()
         self.pause_owed = path.name
 

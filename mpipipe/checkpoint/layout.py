@@ -5,6 +5,7 @@
     /layers/NAME/PATH       the weights, such as /layers/001_residual/1_linear/weight
     /optimizer/NAME/PATH/S  the optimizer's state S of that weight, of the same shape
     /scaling/shift, factor  how features are scaled: (x - shift) * factor
+    /scaling/target_shift, target_factor  how targets are, where they are values; loss and outputs are scaled back
 
 Every data set carries its SHA-256 as attribute `sha256`. The file begins with a user block of 512 bytes of text, which
 holds the SHA-256 of all that follows it, so that no byte of the file can change unnoticed. Layers are named by their

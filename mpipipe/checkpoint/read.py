@@ -36,7 +36,7 @@ class Checkpoint:
         return array
 
     def scaling(self) -> dict[str, Array]:
-        """`shift` and `factor`."""
+        """`shift` and `factor`, and perhaps `target_shift` and `target_factor`."""
         return {name: data[...] for name, data in self.file["scaling"].items()}
 
 

@@ -8,12 +8,13 @@ from mpipipe.data.batches import Batch, batches, order, steps_per_epoch
 from mpipipe.data.digest import Identity, identify, other_data, were_trained_on
 from mpipipe.data.prompt import decode, encode
 from mpipipe.data.read import open_data, open_inputs, shipped_sets
-from mpipipe.data.scaling import Scaling, check_finite, measure
+from mpipipe.data.scaling import UNSCALED, Scaling, check_finite, measure, measure_targets
 from mpipipe.data.targets import check_labels, one_hot_classes
 from mpipipe.data.tokens import check_tokens
 from mpipipe.data.types import DataSet, Part, Rows, held_back
 
 __all__ = [
+    "UNSCALED",
     "Batch",
     "DataSet",
     "Identity",
@@ -29,6 +30,7 @@ __all__ = [
     "held_back",
     "identify",
     "measure",
+    "measure_targets",
     "one_hot_classes",
     "open_data",
     "open_inputs",

@@ -39,9 +39,9 @@ def reading(where: str, needed: str) -> Iterator[None]:
         raise DataError(where, f"cannot be read ({why or type(reason).__name__})", needed) from reason
 
 
-def pieces(count: int, row_bytes: int) -> Iterator[Rows64]:
-    """The row numbers 0 to count - 1 in runs whose rows need about PIECE_BYTES of memory."""
-    step = max(1, PIECE_BYTES // max(1, row_bytes))
+def pieces(count: int, row_bytes: int, piece_bytes: int = 0) -> Iterator[Rows64]:
+    """The row numbers 0 to count - 1 in runs whose rows need about `piece_bytes` (or PIECE_BYTES) of memory."""
+    step = max(1, (piece_bytes or PIECE_BYTES) // max(1, row_bytes))
     for begin in range(0, count, step):
         yield np.arange(begin, min(begin + step, count), dtype=np.int64)
 

@@ -1,11 +1,13 @@
-"""Features brought to a scale, as measured on the training part; and the refusal of NaN and infinity.
+"""Features and targets brought to a scale, as measured on the training part; and the refusal of NaN and infinity.
 
 Mean and variance are merged piece by piece in float64 after Chan, Golub and LeVeque, "Algorithms for Computing the
-Sample Variance", The American Statistician 37(3), 1983, so memory is bounded and large means cost no digits.
+Sample Variance", The American Statistician 37(3), 1983, so memory is bounded and large means cost no digits. Samples
+are scaled in float64, too, before they become float32: numbers far from zero differ in digits that float32 has not.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from mpipipe.data.types import Part, Rows64
 from mpipipe.errors import DataError
 
 Floats = NDArray[np.float64]
-_TINY = float(np.finfo(np.float32).tiny)
+_TINY = float(np.finfo(np.float64).tiny) ** 0.5  # deviations below this have squares of 0
+_FILL_BYTES = 2**18  # samples that are scaled at once: they stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +30,31 @@ class Scaling:
     kind: str
     shift: Floats
     factor: Floats
-    _cast: dict[np.dtype[Any], tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict, init=False, repr=False)
 
-    def apply(self, x: NDArray[Any]) -> None:
-        """Scale x of shape (n, *sample) in place, computing in x's own dtype."""
+    def fill(self, gather: Callable[[Rows64, NDArray[Any]], None], rows: Rows64, out: NDArray[Any]) -> None:
+        """What `gather` finds for the rows, scaled, into out of shape (len(rows), *sample)."""
         if self.kind == "none":
+            gather(rows, out)
             return
-        if x.dtype not in self._cast:
-            self._cast[x.dtype] = (self.shift.astype(x.dtype), self.factor.astype(x.dtype))
-        shift, factor = self._cast[x.dtype]
-        x -= shift
-        x *= factor
+        for some in pieces(len(rows), 8 * prod(out.shape[1:]), _FILL_BYTES):
+            wide = np.empty((len(some), *out.shape[1:]))
+            gather(rows[some], wide)
+            wide -= self.shift
+            wide *= self.factor
+            with np.errstate(over="ignore"):  # the run refuses infinity, and says where it came up
+                out[some[0] : some[-1] + 1] = wide
+
+    def restore(self, y: NDArray[Any]) -> Floats:
+        """What was scaled in its own units again: the inverse, in float64."""
+        return np.asarray(y / self.factor + self.shift, np.float64)
+
+    @property
+    def squared_unit(self) -> float:
+        """What 1 squared is in the square of the own units, where one factor holds for all values."""
+        return float(1 / self.factor**2)
+
+
+UNSCALED = Scaling("none", np.array(0.0), np.array(1.0))
 
 
 @dataclass
@@ -81,7 +98,23 @@ def measure(part: Part, kind: str, where: str) -> Scaling:
         low, high = moments.low.min(), moments.high.max()
         return Scaling(kind, np.array(low), np.array(1 / (high - low) if high - low >= _TINY else 1.0))
     assert kind == "none", kind
-    return Scaling(kind, np.array(0.0), np.array(1.0))
+    return UNSCALED
+
+
+def measure_targets(part: Part, shape: tuple[int, ...]) -> Scaling:
+    """The scaling of a part's targets, which are values of that shape: each value less its mean, and one factor.
+
+    The factor makes the mean variance 1. It is one for all values, so that each counts in the loss as it did.
+    """
+    moments = _Moments()
+    for rows in pieces(part.count, 8 * prod(shape)):
+        t = np.empty((len(rows), *shape))
+        part.fill_targets(rows, t)
+        moments.merge(t, t.min(axis=0), t.max(axis=0))
+    spread = float(np.sqrt(np.mean(moments.squares) / moments.count))
+    constant = spread < _TINY or np.array_equal(moments.low, moments.high)
+    shift = np.where(moments.low == moments.high, moments.low, moments.mean)
+    return Scaling("standard", shift, np.array(1.0 if constant else 1 / spread))
 
 
 def check_finite(part: Part, where: str) -> None:
@@ -96,7 +129,7 @@ def check_finite(part: Part, where: str) -> None:
 def _finite_pieces(part: Part, where: str) -> Iterator[tuple[Floats, Floats, Floats]]:
     """The part piece by piece, in one buffer that is used again, with the least and greatest of each feature."""
     buffer = np.empty((0, *part.shape))
-    for rows in pieces(part.count, 8 * int(np.prod(part.shape))):
+    for rows in pieces(part.count, 8 * prod(part.shape)):
         if len(buffer) < len(rows):
             buffer = np.empty((len(rows), *part.shape))
         x = buffer[: len(rows)]

@@ -22,7 +22,7 @@ from mpipipe.report.replace import check_writable, replacing
 from mpipipe.report.show import dispensable, show, standard_output, terminal_columns, warn
 from mpipipe.report.summary import Memory, Summary, memory_text
 from mpipipe.report.tables import hosts_table, plan_table, plan_text
-from mpipipe.report.texts import bits, bits_text, of_tokens
+from mpipipe.report.texts import bits, bits_text, of_errors, of_tokens
 from mpipipe.report.units import faster_text, human_bytes, human_flops, human_rate, human_seconds, plural
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "links_table",
     "make_folder",
     "new_folder",
+    "of_errors",
     "of_tokens",
     "open_log",
     "plan_table",

@@ -21,3 +21,8 @@ def bits_text(data: DataSet, value: float | None) -> str:
 def of_tokens(data: DataSet) -> str:
     """To follow the word samples: ` of 128 characters`; nothing for data that are no text."""
     return f" of {data.validation.shape[0]} {data.tokens}" if data.tokens else ""
+
+
+def of_errors(data: DataSet) -> str:
+    """What a loss is and in which unit, where targets are values; nothing for labels, whose loss has no unit."""
+    return "" if data.labels else " (mean squared error, in the unit of the targets squared)"

@@ -116,7 +116,43 @@ def test_values_to_learn(desk):
     header, *rows = rows_of(desk.does("predict", newest(run), "prices.csv"))
     assert header == ["row", "output_0"]
     assert all(abs(float(row[1]) - (2 * (i % 9) - i % 4)) < 0.5 for i, row in enumerate(rows))
-    assert re.match(r"18 samples of prices.csv: loss [\d.e-]+\n$", desk.does("evaluate", newest(run), "--quiet"))
+    unit = re.escape("(mean squared error, in the unit of the targets squared)")
+    assert re.match(
+        rf"18 samples of prices.csv: loss [\d.e-]+ {unit}\n$", desk.does("evaluate", newest(run), "--quiet")
+    )
+
+
+@pytest.mark.parametrize(("unit", "offset"), [(1e12, 0), (1e-12, 0), (1, 1.7e9)])
+def test_values_in_any_unit_are_learnt_and_told_in_that_unit(desk, unit, offset):
+    targets = [offset + unit * (2 * (i % 9) - (i % 4)) for i in range(90)]
+    desk.write("far.csv", "a,b,target\n" + "".join(f"{i % 9},{i % 4},{t!r}\n" for i, t in enumerate(targets)))
+    layers = '[model]\nlayers = [{ kind = "linear", outputs = 1 }]\nloss = "mean_squared_error"\n[data]'
+    desk.write("far.toml", layers + JOB.split("[data]")[1])
+    sets = ("data.path=far.csv", "train.steps=0", "train.epochs=300", "train.learning_rate=0.2")
+    run = desk.train("run", *sets, job="far.toml")
+    told = summary(run)["validation_loss"]
+    assert told == float(metrics(run)[-1]["validation_loss"]) < (unit * 0.05) ** 2
+    assert float(metrics(run)[0]["loss"]) > unit**2, "an untrained model errs by more than a unit"
+    text = desk.does("evaluate", newest(run), "--quiet", "--data", "far.csv")
+    found = [float(row[1]) for row in rows_of(desk.does("predict", newest(run), "far.csv"))[1:]]
+    errors = np.array(found) - targets
+    assert np.abs(errors).max() < 0.2 * unit
+    loss = float(re.search(r"loss (\S+)", text)[1])
+    assert loss == pytest.approx(np.mean(errors**2), rel=1e-2, abs=(1e-5 * unit) ** 2)
+    again = desk.train("again", *sets, "run.stop_after=100", job="far.toml")
+    desk.does("train", "--resume", "--out", again)
+    assert metrics(again)[-1]["loss"] == metrics(run)[-1]["loss"]
+
+
+def test_values_are_learnt_as_they_are_where_nothing_is_to_be_scaled(desk):
+    desk.write("far.csv", "a,target\n" + "".join(f"{i % 2},{1000 + i % 2}\n" for i in range(20)))
+    layers = '[model]\nlayers = [{ kind = "linear", outputs = 1 }]\nloss = "mean_squared_error"\n[data]'
+    desk.write("far.toml", layers + JOB.split("[data]")[1])
+    run = desk.train("run", "data.path=far.csv", "data.scale=none", "train.steps=1", job="far.toml")
+    with h5py.File(newest(run)) as file:
+        assert set(file["scaling"]) == {"shift", "factor"}
+    found = [float(row[1]) for row in rows_of(desk.does("predict", newest(run), "far.csv"))[1:]]
+    assert max(np.abs(found)) < 500, "a checkpoint without a scaling of targets gives the outputs as they are"
 
 
 def test_nothing_is_held_back(desk):
