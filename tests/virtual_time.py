@@ -55,14 +55,14 @@ class VirtualTime:
             self._pass()
 
     def dismiss(self, line: deque[_Wait]) -> None:
-        """The first of a line ends, at once and beside whoever works: that thread may wait for its end."""
+        """The first of a line ends, at once and while another works: that thread may wait for its end."""
         wait = line.popleft()
         self.waits.remove(wait)
         self.seen.discard(wait.thread)
         wait.over.set()
 
     def enter(self, line: deque[_Wait], seconds: float) -> _Wait:
-        """The calling thread, which holds the mutex, begins to wait in a line, for so many seconds at the longest."""
+        """The calling thread, which holds the mutex, begins to wait in a line, for at most so many seconds."""
         self._see()
         wait = _Wait(max(self.now_s + seconds, math.nextafter(self.now_s, math.inf)), line)
         self.waits.append(wait)

@@ -54,7 +54,7 @@ def gather(stored: Stored, rows: Rows64, out: NDArray[Any]) -> None:
     if isinstance(stored, Windows):
         stored.fill(rows, out)
     elif isinstance(stored, np.ndarray):
-        with np.errstate(all="ignore"):  # a NaN on the way is refused by whoever asked, not printed as a warning
+        with np.errstate(all="ignore"):  # a NaN on the way is refused by the caller, not printed as a warning
             _take(stored, rows, out)
     elif len(rows):
         order = np.argsort(rows, kind="stable")

@@ -83,7 +83,7 @@ def _open(file: h5py.File, name: str) -> tuple[Stored, list[str]]:
         if h5py.check_string_dtype(dataset.dtype):
             return np.array(dataset.asstr()[:], dtype=str), []
         if not dataset.shape or 0 in dataset.shape or dataset.dtype.kind not in "buif":
-            return dataset, []  # refused by whoever asked, for what it is
+            return dataset, []  # the caller refuses it, for what it is
         if dataset.chunks or dataset.is_virtual:
             room = int(RESIDENT_SHARE * memory()[1])
             if dataset.size * dataset.dtype.itemsize <= room:

@@ -12,8 +12,9 @@ from itertools import combinations, product
 from mpipipe.plan.allowed import Allowed
 from mpipipe.plan.kinds import alike
 from mpipipe.plan.limits import Limits
-from mpipipe.plan.price import Candidate, Prices, stage_cost
+from mpipipe.plan.price import Candidate, Prices
 from mpipipe.plan.problem import Problem, StageChoice, Stages
+from mpipipe.plan.task_costs import stage_cost
 
 Change = tuple[Stages, Limits]
 

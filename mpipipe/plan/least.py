@@ -16,9 +16,9 @@ from mpipipe.plan.closed import message_s
 from mpipipe.plan.kinds import count_orders, group_hosts, orders_of
 from mpipipe.plan.limits import Limits, most_that_fit
 from mpipipe.plan.memory import most_table
-from mpipipe.plan.price import stage_cost
 from mpipipe.plan.problem import RECOMPUTE, Problem, StageChoice, Stages
 from mpipipe.plan.sharing import TASK_S
+from mpipipe.plan.task_costs import stage_cost
 from mpipipe.schedule import Placement
 
 Place = Callable[[int, int], Placement]

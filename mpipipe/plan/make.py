@@ -11,11 +11,12 @@ from mpipipe.plan.bound import fractional, lower_bound, pooled
 from mpipipe.plan.choose import choose, fastest
 from mpipipe.plan.explain import Alternative, alternatives
 from mpipipe.plan.notes import notes_on
-from mpipipe.plan.price import Candidate, Prices, boundary, placement_of, weight_parts
+from mpipipe.plan.price import Candidate, Prices, placement_of
 from mpipipe.plan.priced import price_all
 from mpipipe.plan.problem import StageChoice, Stages
 from mpipipe.plan.reckon import Ground, look_seconds, survey_ground
 from mpipipe.plan.refuse import refuse
+from mpipipe.plan.task_costs import boundary, weight_parts
 from mpipipe.plan.types import Plan, StagePlan
 from mpipipe.resources.cluster import Cluster
 from mpipipe.schedule import SCHEDULES

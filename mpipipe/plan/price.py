@@ -5,22 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpipipe.layers.parts import count_parts
 from mpipipe.plan.limits import Limits
 from mpipipe.plan.memory import shared_scratch, stage_bytes, usual_gradients
 from mpipipe.plan.problem import Problem, StageChoice
 from mpipipe.plan.reckon import Ground
 from mpipipe.plan.sharing import places_of, shared_cores, slowdowns, slowed_cost, slowed_problem, task_overheads
+from mpipipe.plan.task_costs import boundary_transfers, stage_cost, task_seconds, transfer, weight_parts
 from mpipipe.schedule import (
     SCHEDULES,
     Hosts,
-    Kind,
     Pipeline,
     Placement,
     Room,
     Schedule,
-    StageCost,
-    Transfer,
     Wiring,
     lane_of,
     lower,
@@ -193,44 +190,6 @@ class Prices:
         wiring = wire(whole_graph(lower(made, targets=False), rooms, slots))
         self.nodes += WIRING * len(wiring.lane)
         return wiring
-
-
-def stage_cost(problem: Problem, stage: StageChoice) -> StageCost:
-    """Seconds of one thread; recomputing adds F to I."""
-    forward, back, weight = problem.seconds(stage)
-    return StageCost(forward, back + forward * stage.recompute, weight)
-
-
-def weight_parts(problem: Problem, stage: StageChoice) -> int:
-    """Tasks that W is reckoned as: one for each thread, but no more than the stage's layers give."""
-    layers = slice(stage.first, stage.last)
-    return min(int(problem.threads[stage.host]), count_parts(problem.tiles[layers], problem.weight_flops[layers]))
-
-
-def task_seconds(cost: StageCost, parts: int, overhead_s: float) -> dict[Kind, float]:
-    """What each task takes, W being so many of them, with what each costs besides its work."""
-    return {
-        Kind.F: overhead_s + cost.forward_s,
-        Kind.I: overhead_s + cost.input_s,
-        Kind.W: overhead_s + cost.weight_s / max(1, parts),
-    }
-
-
-def transfer(problem: Problem, stage: StageChoice, after: StageChoice) -> Transfer:
-    """A message from a stage to the one after it, or back."""
-    latency = float(problem.latency_s[stage.host, after.host])
-    return Transfer(latency, float(problem.boundary_bytes[stage.last - 1] / problem.bandwidth[stage.host, after.host]))
-
-
-def boundary(problem: Problem, stages: Sequence[StageChoice], s: int) -> Transfer:
-    """The message between stages s and s + 1; nothing after the last."""
-    return transfer(problem, stages[s], stages[s + 1]) if s + 1 < len(stages) else Transfer()
-
-
-def boundary_transfers(boundaries: Sequence[Transfer]) -> dict[tuple[Kind, int], Transfer]:
-    """By the send's kind and stage: the same both ways."""
-    there = {(Kind.SEND_ACT, s): one for s, one in enumerate(boundaries)}
-    return there | {(Kind.SEND_GRAD, s + 1): one for s, one in enumerate(boundaries)}
 
 
 def _fitting(

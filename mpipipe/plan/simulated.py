@@ -1,7 +1,7 @@
 """A plan in time, from what it says itself: the step that it foretells, action by action."""
 
 from mpipipe.plan.pipeline import hosts_of, pipeline_of, stage_costs, stage_overheads
-from mpipipe.plan.price import boundary_transfers, task_seconds
+from mpipipe.plan.task_costs import boundary_transfers, task_seconds
 from mpipipe.plan.types import Plan
 from mpipipe.schedule import (
     SCHEDULES,

@@ -139,7 +139,7 @@ class _Run:
             self.work.put(i, task, i, partial(self.release, i))
 
     def look(self, wait_s: float) -> bool:
-        """Take in what has ended, a task within `wait_s` at the longest. Whether anything had."""
+        """Take in what has ended, a task within at most `wait_s` seconds. Whether anything had."""
         before = self.left
         done = self.work.take(wait_s)
         if done is not None:

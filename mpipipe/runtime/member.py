@@ -214,7 +214,7 @@ class Member:
         self._run_all([task for stage in self.stages for task in stage.update_tasks(update)])
 
     def tell_times(self, order: Order) -> None:
-        """Tell rank 0 when everything of a full batch was done, if it is one that is told of."""
+        """Tell rank 0 when everything of a full batch was done, if the times of this one are sent."""
         if self.stages and order.samples == self.crew.plan.batch:
             self.teller.tell(self.programs.of(order), self.patience("telling times"))
 

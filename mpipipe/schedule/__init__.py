@@ -39,9 +39,10 @@ from mpipipe.schedule.one_f_one_b import one_f_one_b
 from mpipipe.schedule.peaks import peaks, stage_peaks
 from mpipipe.schedule.recipes import SCHEDULES, Recipe
 from mpipipe.schedule.sharing import Cores, Hosts
-from mpipipe.schedule.simulate import Simulation, Span, Transfer, Wiring, simulate, wire
+from mpipipe.schedule.simulate import Simulation, Span, Transfer, simulate
 from mpipipe.schedule.table import schedule_csv
 from mpipipe.schedule.units import Units, simulate_units
+from mpipipe.schedule.wiring import Wiring, wire
 from mpipipe.schedule.zb_h1 import zb_h1
 from mpipipe.schedule.zb_v import zb_v, zigzag
 

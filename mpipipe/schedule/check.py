@@ -11,7 +11,8 @@ from mpipipe.schedule.actions import Action, Kind, Lane, Schedule
 from mpipipe.schedule.graph import Room, whole_graph
 from mpipipe.schedule.lower import lower
 from mpipipe.schedule.peaks import peaks, stage_peaks
-from mpipipe.schedule.simulate import simulate, wire
+from mpipipe.schedule.simulate import simulate
+from mpipipe.schedule.wiring import wire
 
 CALLED_FOR = {
     Kind.RECV_ACT: Kind.F,

@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from mpipipe.schedule.simulate import SENDS, Simulation
+from mpipipe.schedule.simulate import Simulation
+from mpipipe.schedule.wiring import SENDS
 
 
 class TraceSpan(NamedTuple):

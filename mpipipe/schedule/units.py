@@ -8,7 +8,8 @@ from mpipipe.schedule.actions import Kind, Schedule
 from mpipipe.schedule.check import rooms_of
 from mpipipe.schedule.graph import whole_graph
 from mpipipe.schedule.lower import lower
-from mpipipe.schedule.simulate import Simulation, Transfer, simulate, wire
+from mpipipe.schedule.simulate import Simulation, Transfer, simulate
+from mpipipe.schedule.wiring import wire
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def slow_steps():
 
 
 def no_measuring():
-    """Whoever measures hosts or layers finds a bug, so that a refusal must come before."""
+    """Measuring hosts or layers raises, so a refusal must come before it."""
 
     def fail(*more, **named):
         raise AssertionError("measured")

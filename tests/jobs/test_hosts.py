@@ -20,7 +20,7 @@ esac
 
 
 def hostfile(scripts: Scripts, text: bytes) -> Path:
-    """A hostfile, which minis.sh is told of."""
+    """A hostfile for minis.sh."""
     file = scripts.top / "hosts"
     file.write_bytes(text)
     scripts.environment["HOSTFILE"] = str(file)
