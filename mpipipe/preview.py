@@ -61,7 +61,8 @@ def plan_alone(request: PlanRequest) -> int:
     if request.cluster is not None:
         cluster = _with_threads(load_cluster(Path(request.cluster)), job)
         show_cluster(cluster, request.run.quiet)
-        return show_plan(request, Subject(cluster, job, model, sample_s))
+        # How long it takes to load samples here says nothing of rank 0 there, and a file's plan is always the same.
+        return show_plan(request, Subject(cluster, job, model))
     if found := unusable_kernel():
         raise UserError(KERNEL_VARIABLE, f"{found}, which this CPU cannot run", "a kernel for this CPU", "unset it")
     with threadpool_limits(1):
