@@ -37,6 +37,8 @@ from mpipipe.schedule import SLOTS
 
 TIMED_ROWS = 32
 """Samples that are loaded to see how long it takes: as many as an ordinary micro-batch has."""
+CONDUCTOR_BYTES = 5 << 20
+"""What rank 0 takes besides the others: HDF5, reports, the objects of the data; 5.0 to 6.2 MiB on the jobs tried."""
 PROCESS_BYTES = 3 << 18
 """What a rank takes besides its arrays, as measured: stacks of threads, MPI's buffers, Python's objects of a run."""
 
@@ -117,7 +119,8 @@ def bytes_besides_stages(model: Model, train: TrainSettings, ranks: int) -> dict
     else:
         largest = max(math.prod(piece.shape) for piece in pieces(model, train.optimizer))
         more = BUFFERS * largest * item
-    return {rank: PROCESS_BYTES + (samples + more if rank == CONDUCTOR else 0) for rank in range(ranks)}
+    conducting = CONDUCTOR_BYTES + samples + more
+    return {rank: PROCESS_BYTES + (conducting if rank == CONDUCTOR else 0) for rank in range(ranks)}
 
 
 def open_samples(job: Job, stored: Checkpoint | None = None) -> Samples:
