@@ -70,7 +70,7 @@ class Replanner:
         reserved = bytes_besides_stages(model, job.train, len(cluster.hosts))
         self.grounds = Grounds(layer_costs(model, job.train), cluster, job, reserved)
         self.slower: dict[int, float] = {}
-        self.watch = Watch(planned_seconds(conductor.plan))
+        self.watch = watch_plan(conductor.plan)
         self.planning_s = 0.0
         self.planned_bytes = bytes_while_moving(conductor.plan, {})
         """The most that each rank was planned to take until now."""
@@ -157,8 +157,7 @@ class Replanner:
         self.conductor.move(new)
         taken = time.perf_counter() - began
         self.slower = dict(slower)
-        planned = planned_seconds(new)
-        self.watch = Watch(planned, dict.fromkeys(planned, 1.0))
+        self.watch = watch_plan(new, known=True)
         self.promise = Promise(new.step_s, median(self.before_s))
         self.before_s.clear()
         return [
@@ -166,6 +165,20 @@ class Replanner:
             f"{faster_text(old_s / new.step_s)}, {new.schedule}; moving should take {human_seconds(cost_s)}",
             f"moved {plural(len(moving), 'layer')} ({human_bytes(size)}) in {human_seconds(taken)}",
         ]
+
+
+def watch_plan(plan: Plan, known: bool = False) -> Watch[str]:
+    """A watch over the plan's hosts; `known` where the plan was made from what was measured in this run."""
+    least_s, most_s = (planned_seconds(_with_quotas(plan, at_work)) for at_work in (True, False))
+    return Watch(least_s, dict.fromkeys(least_s, 1.0) if known else None, most_s)
+
+
+def _with_quotas(plan: Plan, at_work: bool) -> Plan:
+    """The plan as if no CPU quota ever stopped a host, or as if quotas made it slower all the time."""
+    stages = (
+        replace(one, period_s=0.0, cores=0.0 if at_work else one.cores) if one.period_s else one for one in plan.stages
+    )
+    return replace(plan, stages=tuple(stages))
 
 
 def planned_seconds(plan: Plan) -> dict[str, float]:

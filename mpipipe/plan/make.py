@@ -180,6 +180,7 @@ def _stage_plan(chosen: Candidate, index: int, ground: Ground) -> StagePlan:
         weight_parts=weight_parts(problem, stage),
         pool=host.core_pool,
         cores=host.cores_left,
+        period_s=host.period_s,
         sleeping=problem.sleeping(stage),
         look_s=look_seconds(Cluster(ground.hosts), host),
     )

@@ -45,4 +45,4 @@ def hosts_of(plan: Plan) -> Hosts:
 
 def _places(plan: Plan) -> list[Place]:
     firsts = [plan.stages[held[0]] for held in plan.placement]
-    return [Place(stage.pool or stage.host, stage.threads, stage.cores) for stage in firsts]
+    return [Place(stage.pool or stage.host, stage.threads, stage.cores, stage.period_s) for stage in firsts]

@@ -27,8 +27,9 @@ class Problem:
     links from host to host (H, H).
 
     Hosts with the same number in `machine` (H,) are ranks of one computer, which have so many `cores` (H,) together, 0
-    where each thread has its own; without `cores` that is so everywhere. Of each layer's F, I and W together,
-    `sleep_s` (L,) need no core. Rank 0 is host 0, and loads the samples of a micro-batch in `load_s`.
+    where each thread has its own; without `cores` that is so everywhere. A CPU quota is renewed after
+    `period_s` (H,). Of each layer's F, I and W together, `sleep_s` (L,) need no core. Rank 0 is host 0, and loads the
+    samples of a micro-batch in `load_s`.
     """
 
     micros: int
@@ -50,6 +51,7 @@ class Problem:
     bandwidth: Array
     machine: Array | None = None
     cores: Array | None = None
+    period_s: Array | None = None
     sleep_s: Array | None = None
     load_s: float = 0.0
 

@@ -13,10 +13,11 @@ from mpipipe.layers import Array, LayerCost, Work
 from mpipipe.plan.problem import Problem
 from mpipipe.resources.cluster import Cluster, Host, is_crowded, times_of
 
-LOOK_S, SHARED_LOOK_S, MOST_LOOK_S = 0.2e-3, 1e-3, 20e-3
+LOOK_S, SHARED_LOOK_S, PART_LOOK_S, MOST_LOOK_S = 0.2e-3, 1e-3, 0.5e-3, 10e-3
 """A rank that waits for messages looks for them so often at the least, and leaves its core to others meanwhile. Where
 ranks share too few cores a look is at the others' expense: nine ranks that looked every fifth of a millisecond took a
-fifth of two cores. So the interval grows with the wait, up to a millisecond; with a part of a core, to more."""
+fifth of two cores. So the interval grows with the wait, up to a millisecond. A look takes 0.07 ms of CPU time; with a
+part of a core only, the interval is PART_LOOK_S divided by that part, but no more than MOST_LOOK_S."""
 NOTICE_S, SHARED_NOTICE_S = 0.25e-3, 0.4e-3
 """Seconds from when a message has come to another rank until what waits for it begins."""
 UPDATE_PASSES = 12
@@ -49,7 +50,7 @@ def survey_ground(
     hosts = cluster.hosts
     seconds, unmeasured = _layer_seconds(costs, hosts, micro_batch)
     links = [[cluster.link(a.name, b.name) for b in hosts] for a in hosts]
-    each = np.array([NOTICE_S if look_seconds(cluster, host) == LOOK_S else SHARED_NOTICE_S for host in hosts])
+    each = np.array([notice_seconds(look_seconds(cluster, host)) for host in hosts])
     notice_s = (each + each[:, None]) / 2
     pools = [host.core_pool for host in hosts]
     problem = Problem(
@@ -72,6 +73,7 @@ def survey_ground(
         bandwidth=np.array([[link.both_bandwidth for link in row] for row in links]),
         machine=np.array([pools.index(pool) for pool in pools]),
         cores=np.array([host.cores_left for host in hosts]),
+        period_s=np.array([host.period_s for host in hosts]),
         sleep_s=np.array([sum(w.seconds for w in (c.forward, c.grad_input, c.grad_weight)) for c in costs]),
         load_s=load_s,
     )
@@ -84,7 +86,14 @@ def look_seconds(cluster: Cluster, host: Host) -> float:
     """How often a rank looks for messages at the least."""
     if not is_crowded(cluster, host):
         return LOOK_S
-    return min(MOST_LOOK_S, SHARED_LOOK_S / min(1.0, host.cores_left))
+    if host.cores_left >= 1:
+        return SHARED_LOOK_S
+    return max(SHARED_LOOK_S, min(MOST_LOOK_S, PART_LOOK_S / host.cores_left))
+
+
+def notice_seconds(look_s: float) -> float:
+    """NOTICE_S of a rank that looks so often; half an interval, on the average, where that is more."""
+    return NOTICE_S if look_s == LOOK_S else max(SHARED_NOTICE_S, look_s / 2 * (look_s > SHARED_LOOK_S))
 
 
 def seconds(work: Work, host: Host) -> float:

@@ -16,17 +16,20 @@ from mpipipe.schedule import Cores, StageCost
 
 TASK_S = 30e-6
 """Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
-MAIN_S = 0.25e-3
-"""And what a rank's main thread takes of a core for each task and its messages, which counts where no core is free."""
+MAIN_S, PART_MAIN_S = 0.25e-3, 1.5e-3
+"""And what a rank's main thread takes of a core for each task, its messages and its looks, which counts where no core
+is free. Beside eight others, with a tenth to a quarter of a core each, it finds nothing in the caches."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A rank: its threads, and the cores that all ranks of its `pool` have together (0: one for each thread)."""
+    """A rank: its threads, and the cores that all ranks of its `pool` have together (0: one for each thread), by a CPU
+    quota that is renewed after `period_s` (0: without one)."""
 
     pool: Hashable
     threads: int
     cores: float
+    period_s: float = 0.0
 
 
 def shared_cores(places: Sequence[Place]) -> tuple[Cores, ...]:
@@ -35,7 +38,7 @@ def shared_cores(places: Sequence[Place]) -> tuple[Cores, ...]:
     for lane, place in enumerate(places):
         lanes.setdefault(place.pool, []).append(lane)
     return tuple(
-        Cores(places[held[0]].cores, tuple(held))
+        Cores(places[held[0]].cores, tuple(held), places[held[0]].period_s)
         for held in lanes.values()
         if 0 < places[held[0]].cores < sum(places[lane].threads for lane in held)
     )
@@ -46,7 +49,9 @@ def task_overheads(places: Sequence[Place]) -> list[float]:
     threads: dict[Hashable, int] = {}
     for place in places:
         threads[place.pool] = threads.get(place.pool, 0) + place.threads
-    return [TASK_S + MAIN_S * (0 < place.cores <= threads[place.pool]) for place in places]
+    main_s = [PART_MAIN_S if place.period_s and place.cores < 1 else MAIN_S for place in places]
+    crowded = [0 < place.cores <= threads[place.pool] for place in places]
+    return [TASK_S + seconds * counts for seconds, counts in zip(main_s, crowded, strict=True)]
 
 
 def slowdowns(places: Sequence[Place]) -> list[float]:
@@ -84,7 +89,8 @@ def slowed_problem(problem: Problem) -> Problem:
 
 def places_of(problem: Problem, hosts: Sequence[int]) -> list[Place]:
     """Of some hosts (ranks) of a problem."""
-    machine, cores = problem.machine, problem.cores
+    machine, cores, threads = problem.machine, problem.cores, problem.threads
     if machine is None or cores is None:
-        return [Place(host, int(problem.threads[host]), 0.0) for host in hosts]
-    return [Place(int(machine[host]), int(problem.threads[host]), float(cores[host])) for host in hosts]
+        return [Place(host, int(threads[host]), 0.0) for host in hosts]
+    period_s = np.zeros(problem.hosts) if problem.period_s is None else problem.period_s
+    return [Place(int(machine[host]), int(threads[host]), float(cores[host]), float(period_s[host])) for host in hosts]

@@ -13,8 +13,8 @@ class StagePlan:
     A message to the next stage, or one back, holds the wire for `wire_s` and arrives `latency_s` later. `bytes` is the
     peak memory foretold; `available_bytes` what the rank has for all its stages. W is reckoned as `weight_parts` tasks.
     Seconds are those of a thread with a core of its own, `sleeping` the part of them that needs none; all ranks of one
-    `pool` have `cores` together, 0 where each thread has its own. A rank that waits for messages looks for them every
-    `look_s` at the latest.
+    `pool` have `cores` together, 0 where each thread has its own; those of a CPU quota are renewed
+    after `period_s`. A rank that waits for messages looks for them every `look_s` at the latest.
     """
 
     rank: int
@@ -35,6 +35,7 @@ class StagePlan:
     weight_parts: int = 1
     pool: str = ""
     cores: float = 0.0
+    period_s: float = 0.0
     sleeping: float = 0.0
     look_s: float = 0.2e-3
 

@@ -27,10 +27,17 @@ LONGEST_REST = 512
 
 class Watch(Generic[Host]):
     """`known` are the hosts' seconds over those planned, as the plan at hand has them: 1 once it was made from what was
-    measured in the run. Without it, the first window tells."""
+    measured in the run. Without it, the first window tells. A host under a CPU quota stands still now and then, in the
+    midst of a task or between two: any time from `planned_s` to `most_s` is as planned there."""
 
-    def __init__(self, planned_s: Mapping[Host, float], known: Mapping[Host, float] | None = None) -> None:
+    def __init__(
+        self,
+        planned_s: Mapping[Host, float],
+        known: Mapping[Host, float] | None = None,
+        most_s: Mapping[Host, float] | None = None,
+    ) -> None:
         self.planned_s = dict(planned_s)
+        self.most_s = self.planned_s | dict(most_s or {})
         self.known = dict(known or {})
         self.seen: dict[Host, deque[float]] = {host: deque(maxlen=WINDOW) for host in planned_s}
         self.rest = WINDOW
@@ -41,7 +48,8 @@ class Watch(Generic[Host]):
         self.resting = max(0, self.resting - 1)
         for host, seconds in busy_s.items():
             if self.planned_s.get(host, 0) > 0:
-                self.seen[host].append(seconds / self.planned_s[host])
+                as_planned = min(max(seconds, self.planned_s[host]), self.most_s[host])
+                self.seen[host].append(seconds / as_planned)
         if not self.known and self.seen and all(len(each) == WINDOW for each in self.seen.values()):
             measured = self.measured()
             usual = median(measured.values())

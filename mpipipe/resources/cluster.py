@@ -27,8 +27,8 @@ class Host:
 
     `threads` are usable worker threads of this rank (affinity and cgroup limits count; ranks of one host share them),
     `cores` the cores that all ranks of the host have for them together: fewer than threads where ranks outnumber the
-    cores, a fraction under a CPU quota, 0 for one each; `left` is the part of them that other processes left when
-    they were measured. Seconds and rates are those of a thread that has a core of its
+    cores, a fraction under a CPU quota that is renewed after `period_s`, 0 for one each; `left` is the part of them
+    that other processes left when they were measured. Seconds and rates are those of a thread that has a core of its
     own.
     `ram_bytes` is the host's memory, `available_bytes` this rank's share of what is free. Rates are per thread,
     measured while all ranks of the host were measuring: float32 matrix product in flop/s, elementwise in elements/s.
@@ -52,6 +52,7 @@ class Host:
     mpi: str = ""
     mpipipe: str = ""
     cores: float = 0.0
+    period_s: float = 0.0
     pool: str = ""
     left: float = 1.0
     layers: tuple[LayerTimes, ...] = ()

@@ -51,6 +51,7 @@ def host_facts(rank: int, place: Place, mpi: str, rates: Rates) -> Host:
         available_bytes=max(1, available_bytes // place.ranks_here),
         threads=share_of_threads(usable_threads(), place.sharing, place.turn),
         cores=cores / place.sharing,
+        period_s=quota_period_s(),
         left=_part_left(cores / place.sharing, rates.cpu_share),
         pool=str(place.pool),
         matrix_flops=rates.matrix_flops,
@@ -109,6 +110,13 @@ def usable_cores(root: Path = ROOT) -> float:
     says so."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([float(cores), *(_cpu_quota(folder) for folder in _cgroup_folders("cpu", root))])
+
+
+def quota_period_s(root: Path = ROOT) -> float:
+    """Seconds after which the CPU quota behind `usable_cores` is renewed; 0 where none is."""
+    cores = usable_cores(root)
+    found = [_cpu_period_s(folder) for folder in _cgroup_folders("cpu", root) if _cpu_quota(folder) == cores]
+    return found[0] if found else 0.0
 
 
 def usable_threads(root: Path = ROOT) -> int:
@@ -189,13 +197,23 @@ def _memory_used(folder: Path) -> int:
 
 
 def _cpu_quota(folder: Path) -> float:
+    """Cores, infinitely many without a quota."""
+    quota_us, period_us = _quota_and_period(folder)
+    return quota_us / period_us if period_us else math.inf
+
+
+def _cpu_period_s(folder: Path) -> float:
+    return _quota_and_period(folder)[1] / 1e6
+
+
+def _quota_and_period(folder: Path) -> tuple[int, int]:
+    """Microseconds; 0, 0 without a quota."""
     words = _text(folder / "cpu.max").split() or [
         _text(folder / "cpu.cfs_quota_us").strip(),
         _text(folder / "cpu.cfs_period_us").strip(),
     ]
-    if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
-        return int(words[0]) / int(words[1])
-    return math.inf
+    known = len(words) == 2 and all(word.isdigit() for word in words)
+    return (int(words[0]), int(words[1])) if known else (0, 0)
 
 
 def _number(path: Path) -> int | None:

@@ -98,7 +98,7 @@ def _receive(line: Line, array: Array, tag: int) -> object:
 
 
 def _wait(line: Line, requests: list[object]) -> None:
-    patience = Patience(STALL_S, f"measuring the link to rank {line.peer}", SHORT_WAIT_S, line.clock)
+    patience = Patience(STALL_S, f"measuring the link to rank {line.peer}", (SHORT_WAIT_S, SHORT_WAIT_S), line.clock)
     spin_until = line.clock.now() + SPIN_S
     while True:
         ended = set(line.transport.finished(requests))

@@ -37,6 +37,8 @@ class ActionError(MpipipeError):
 
 LENIENCE = 5
 """Rank 0 hears who is silent and says so; another rank knows only that it waits, and gives up so many times later."""
+BUSY_LOOKS = 4
+"""With a part of a core only: how many times as long the interval between two looks may get while workers are busy."""
 SLOW_STEPS = 10
 """Nothing arrives for some steps' time where a plan has few and long tasks: no stall is sooner than that."""
 
@@ -78,9 +80,13 @@ class Member:
 
     def patience(self, what: str) -> Patience:
         """A fresh patience for one wait. Waits of a place in generating are short, and all of them add up."""
-        longest_s = SHORT_WAIT_S if self.generating else max(LONG_WAIT_S, self.look_s)
+        waits_s = (SHORT_WAIT_S, LONG_WAIT_S)
+        if self.look_s > LONG_WAIT_S:
+            waits_s = (self.look_s, BUSY_LOOKS * self.look_s)
+        elif self.generating:
+            waits_s = (SHORT_WAIT_S, SHORT_WAIT_S)
         stall_s = self.stall_s if self.inbox is None else LENIENCE * self.stall_s
-        return Patience(stall_s, what, longest_s, self.work.clock, self.silent)
+        return Patience(stall_s, what, waits_s, self.work.clock, self.silent)
 
     @property
     def look_s(self) -> float:

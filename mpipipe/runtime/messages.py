@@ -20,7 +20,7 @@ SHORT_WAIT_S, LONG_WAIT_S = 50e-6, 1e-3
 LATE = 1 / 4
 """A rank that waits sleeps between two looks, and leaves its core to others: for LATE of what it has waited already,
 but no less than the short time and no more than the long one. So what it waits for is seen that much late at the most,
-however long it takes."""
+however long it takes. With a part of a core only, the plan says how long it sleeps."""
 
 
 STOPPED_S = 1.0
@@ -155,11 +155,12 @@ class Patience:
         self,
         stall_s: float,
         what: str,
-        longest_s: float = LONG_WAIT_S,
+        waits_s: tuple[float, float] = (SHORT_WAIT_S, LONG_WAIT_S),
         clock: Clock = REAL_CLOCK,
         silent: Callable[[], str] = str,
     ) -> None:
-        self.stall_s, self.what, self.longest_s, self.clock, self.silent = stall_s, what, longest_s, clock, silent
+        self.stall_s, self.what, self.clock, self.silent = stall_s, what, clock, silent
+        self.shortest_s, self.longest_s = waits_s
         self.time = RunningTime(clock)
 
     def renew(self) -> None:
@@ -177,7 +178,7 @@ class Patience:
             waits = f"{self.what}: nothing arrived for {self.stall_s:.3g} s; waiting for {pending()}"
             silent = self.silent()
             raise StallError(f"{silent}; {waits}" if silent else waits)
-        return max(SHORT_WAIT_S, (self.longest_s - LONG_WAIT_S) / 8, min(self.longest_s, LATE * waited_s))
+        return max(self.shortest_s, min(self.longest_s, LATE * waited_s))
 
 
 def wait_all(

@@ -25,8 +25,10 @@ from mpipipe.runtime.slots import DTYPE
 from mpipipe.runtime.stage import NonFiniteLossError, Stage
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
 
-BLOCKS, ENOUGH_S, BLOCK_S = 3, 0.02, 0.005
-"""An action is repeated for ENOUGH_S, and for at least so many blocks, of which each lasts BLOCK_S or one round."""
+BLOCKS, ENOUGH_S, BLOCK_S, MOST_S = 5, 0.04, 0.005, 1.0
+"""An action is repeated until it took ENOUGH_S, and for at least so many blocks, of which each takes BLOCK_S or one
+round; all of this of the time that counts, which is CPU time where the threads of the host outnumber its cores. No new
+block begins after MOST_S by the clock."""
 MOST_SWEPT_BYTES = 1 << 25
 
 
@@ -185,16 +187,18 @@ def _seconds(bench: _Bench, by_micro: list[list[Task]], spent: Callable[[WorkQue
     work = bench.work
     work.run_all(tasks)  # takes scratch, and whatever else is made once
 
-    def block() -> float:
-        busy_s, rounds, began = 0.0, 0, work.clock.now()
-        while not rounds or work.clock.now() - began < BLOCK_S:
+    def block() -> tuple[float, int]:
+        busy_s, rounds = 0.0, 0
+        while busy_s < BLOCK_S * work.threads:
             work.run_all([(None, bench.sweep)] * work.threads)
             before_s = spent(work)
             work.run_all(tasks)
             busy_s, rounds = busy_s + spent(work) - before_s, rounds + 1
-        return busy_s / (rounds * len(by_micro))
+        return busy_s, rounds
 
     began, blocks = work.clock.now(), [block()]
-    while len(blocks) < BLOCKS or work.clock.now() - began + BLOCK_S < ENOUGH_S:
+    while len(blocks) < BLOCKS or sum(busy_s for busy_s, _ in blocks) < ENOUGH_S * work.threads:
+        if work.clock.now() - began > MOST_S:
+            break
         blocks.append(block())
-    return statistics.median(blocks)
+    return statistics.median(busy_s / (rounds * len(by_micro)) for busy_s, rounds in blocks)

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
+from math import inf
 
 from mpipipe.schedule.actions import Action, Kind
-from mpipipe.schedule.sharing import Hosts, SharedCores
+from mpipipe.schedule.sharing import GOLDEN, Hosts, SharedCores
 from mpipipe.schedule.wiring import Wiring
 
 Place = tuple[int, int]
@@ -110,7 +111,10 @@ class _Simulator:
         self.wires: dict[tuple[int, int], float] = {}
         self.events: list[tuple[float, int]] = []
         self.sleeps = [hosts.sleeping[stage] if stage >= 0 and hosts.sleeping else 0.0 for _, stage in wiring.groups]
-        self.hosts = [SharedCores(one.count) for one in hosts.cores]
+        self.hosts = [
+            SharedCores(one.count, one.period_s, (1 + number) * GOLDEN % 1) for number, one in enumerate(hosts.cores)
+        ]
+        self.quotas = [one.count if one.period_s else inf for one in hosts.cores]
         self.host_of = [-1] * lanes
         for number, one in enumerate(hosts.cores):
             for lane in one.lanes:
@@ -157,6 +161,7 @@ class _Simulator:
                     self._make_ready(user, end)
             if ready[lane] and free[lane]:
                 self._start_tasks(lane, end)
+        end = max([end, *(host.spent_s / quota for host, quota in zip(self.hosts, self.quotas, strict=True))])
         return Simulation(wiring, end, tuple(busy), tuple(self.began), tuple(self.ended))
 
     def _make_ready(self, i: int, now: float) -> None:

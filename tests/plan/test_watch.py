@@ -62,3 +62,12 @@ def test_a_plan_that_the_first_steps_contradict_for_one_host_is_not_taken_for_us
 def test_a_plan_that_is_wrong_alike_for_all_hosts_is_left_alone():
     """No other plan would mend that."""
     assert steady(Watch(dict.fromkeys(range(5), 1.0)), dict.fromkeys(range(5), 3.0), 100, jitter=0.05) is None
+
+
+def test_a_host_under_a_quota_may_take_any_time_from_its_work_to_its_work_at_the_quota():
+    rng = random.Random(4)
+    for seconds, changed in ((lambda: rng.choice((1.0, 4.0, 9.9)), []), (lambda: 14.0, [0]), (lambda: 0.6, [0])):
+        watch = Watch({0: 1.0, 1: 1.0}, {0: 1.0, 1: 1.0}, {0: 10.0})
+        for _ in range(2 * WINDOW):
+            watch.add({0: seconds(), 1: 1.0})
+        assert watch.changed() == changed

@@ -78,6 +78,7 @@ def test_a_bare_system_has_no_limits(tmp_path, ram, eight_cores, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert facts.usable_threads(tmp_path) == 1
+    assert facts.quota_period_s(tmp_path) == 0
 
 
 def test_cgroup_v2_limits_of_an_ancestor_hold(tmp_path, ram, eight_cores):
@@ -91,6 +92,7 @@ def test_cgroup_v2_limits_of_an_ancestor_hold(tmp_path, ram, eight_cores):
     put(tmp_path, f"{outer}/cpu.max", "250000 100000\n")
     assert facts.memory(tmp_path) == (4 * GIB, 3 * GIB)
     assert (facts.usable_cores(tmp_path), facts.usable_threads(tmp_path)) == (2.5, 3)
+    assert facts.quota_period_s(tmp_path) == 0.1
 
 
 def test_cgroup_v1_limits_hold(tmp_path, ram, eight_cores):
@@ -102,6 +104,7 @@ def test_cgroup_v1_limits_hold(tmp_path, ram, eight_cores):
     put(tmp_path, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
     assert facts.memory(tmp_path) == (2 * GIB, GIB)
     assert facts.usable_threads(tmp_path) == 1
+    assert facts.quota_period_s(tmp_path) == 0.02
 
 
 def test_cgroup_v1_without_limits(tmp_path, ram, eight_cores):
@@ -112,6 +115,7 @@ def test_cgroup_v1_without_limits(tmp_path, ram, eight_cores):
     put(tmp_path, "sys/fs/cgroup/memory/memory.usage_in_bytes", f"{GIB}\n")
     assert facts.memory(tmp_path) == (16 * GIB, 12 * GIB)
     assert facts.usable_threads(tmp_path) == 8
+    assert facts.quota_period_s(tmp_path) == 0
 
 
 def test_a_container_sees_its_group_as_the_top(tmp_path, ram):

@@ -88,3 +88,54 @@ def test_busy_seconds_are_those_of_the_clock():
     spans = [span for span in result.spans if span.action.kind in (Kind.F, Kind.I, Kind.W)]
     assert sum(span.end_s - span.start_s for span in spans) == approx(sum(result.busy_s))
     assert sum(result.busy_s) > 24
+
+
+def run_under_quota(cores, tasks, phase=1.0):
+    """When each of (begin, seconds) ends, with a period of 1 s."""
+    host, ends, waiting = SharedCores(cores, 1.0, phase), {}, sorted(enumerate(tasks), key=lambda one: one[1][0])
+    while waiting or host.tasks:
+        if waiting and waiting[0][1][0] <= host.due_s:
+            number, (begin, seconds) = waiting.pop(0)
+            host.begin(begin, seconds, number)
+        else:
+            now = host.due_s
+            ends[host.end(now)] = now
+    return [ends[number] for number in range(len(tasks))], host
+
+
+def test_the_picture_of_a_quota():
+    """4 and 12 ms at a tenth of a core, in tenths of seconds: the second follows the first."""
+    ends, _ = run_under_quota(0.1, [(0, 0.04), (0.04, 0.12)])
+    assert ends == approx([0.04, 1.06])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.floats(0.05, 2.5),
+    st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 5)), min_size=1, max_size=8),
+    st.floats(0.05, 1),
+)
+def test_under_a_quota_no_work_is_lost_and_none_beyond_the_quota_is_done(cores, tasks, phase):
+    ends, host = run_under_quota(cores, tasks, phase)
+    work, last = sum(seconds for _, seconds in tasks), max(ends)
+    assert host.spent_s == approx(work)
+    assert work <= cores * (int(last) + 2) * (1 + 1e-9)
+    for end, (begin, seconds) in zip(ends, tasks, strict=True):
+        assert end >= begin + seconds * (1 - 1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0.05, 1), st.floats(0.3, 30), st.floats(0.05, 1))
+def test_a_long_task_under_a_quota_takes_what_the_quota_says(cores, seconds, phase):
+    """Within a period."""
+    (end,), _ = run_under_quota(cores, [(0, seconds)], phase)
+    assert abs(end - seconds / cores) <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 6), st.floats(0.05, 1), st.floats(0.01, 5))
+def test_no_step_is_shorter_than_its_work_at_the_quotas_rate(stages, micros, cores, period_s):
+    """Also where a step is much shorter than the period, and a single one would never meet the quota."""
+    hosts = tuple(Cores(cores, (lane,), period_s) for lane in range(stages))
+    assert seconds_of(stages, micros, (1, 1, 1), cores=hosts) >= 3 * micros / cores * (1 - 1e-9)
+    assert seconds_of(stages, micros, (1, 1, 1), cores=hosts) >= seconds_of(stages, micros, (1, 1, 1))
