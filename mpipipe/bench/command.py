@@ -16,7 +16,15 @@ from mpipipe.bench.kit import step_flops, write_kit
 from mpipipe.bench.models import BenchModel, find_models
 from mpipipe.bench.progress import Progress
 from mpipipe.bench.rounds import Contest
-from mpipipe.bench.table import closing_table, closing_text, machine_text, result_table, result_text, used_text
+from mpipipe.bench.table import (
+    closing_table,
+    closing_text,
+    failures_text,
+    machine_text,
+    result_table,
+    result_text,
+    used_text,
+)
 from mpipipe.errors import InterruptedRunError, UserError
 from mpipipe.launcher import launched_size, under_open_mpi
 from mpipipe.report import show, write_json
@@ -124,6 +132,8 @@ def _show_result(result: Result, before: Sequence[Result]) -> None:
         show(libraries)
     show(f"\n{result_text(result)}")
     show(result_table(result))
+    if result.failures:
+        show(failures_text(result))
 
 
 def _interrupted(model: str, measured: Bench, save: str | None) -> str:

@@ -64,18 +64,22 @@ def result_text(result: Result) -> str:
     return text
 
 
-def result_table(result: Result) -> RenderableType:
-    """One line a contestant, also for those that failed, with the reasons below. Times are medians of the rounds."""
+def result_table(result: Result) -> Table:
+    """One line a contestant, also for those that failed. Times are medians of the rounds."""
     table = _table(HEADS)
     for score in result.scores:
         table.add_row(*_cells(score, result.best_torch))
     for failure in result.failures:
         table.add_row(failure.name, NOTHING, "failed", *[NOTHING] * (len(HEADS) - 3))
+    return table
+
+
+def failures_text(result: Result) -> str:
+    """Why contestants failed: a line for each reason; empty where none did."""
     reasons: dict[str, list[str]] = {}
     for failure in result.failures:
         reasons.setdefault(failure.reason, []).append(failure.name)
-    lines = [Text(f"failed: {'; '.join(names)}: {reason}") for reason, names in reasons.items()]
-    return Group(table, *lines)
+    return "\n".join(f"failed: {'; '.join(names)}: {reason}" for reason, names in reasons.items())
 
 
 def closing_table(closings: Iterable[Closing]) -> RenderableType:

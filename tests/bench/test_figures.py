@@ -12,6 +12,7 @@ from mpipipe.bench.rounds import Failure
 from mpipipe.bench.table import (
     closing_table,
     closing_text,
+    failures_text,
     machine_text,
     result_table,
     result_text,
@@ -125,9 +126,8 @@ def test_the_table_shows_every_contestant(result):
         "late - failed - - -",
         "a - failed - - -",
         "b - failed - - -",
-        "failed: late: ended",
-        "failed: a; b: PyTorch is not installed",
     ]
+    assert failures_text(result) == f"failed: late: ended\nfailed: a; b: {NO_TORCH}"
     assert result_text(result) == (
         "tiny: 32 samples a step, in 4 micro-batches of 8; 0.2 GFLOP in matrix products, which run at 214.7 GFLOP/s"
     )
