@@ -14,7 +14,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mpipipe.bench.lines import obey
+from mpipipe.bench.used import Used, with_kernel
+from mpipipe.records import to_plain
 from mpipipe.resources import use_kernel
+from mpipipe.resources.facts import blas_and_kernel
 
 SIDE = 1024
 FLOPS = 2.0 * SIDE**3
@@ -41,7 +44,9 @@ def compete(threads: int, kernel: str) -> None:
                 done.result()
             return time.perf_counter() - began, 0.0
 
-        obey({}, go)
+        blas, instructions = blas_and_kernel()
+        used = Used(ranks=1, threads=threads, products=with_kernel(blas, instructions.partition("/")[0]))
+        obey({"used": to_plain(used)}, go)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,51 @@
-"""Contestants as processes that stay alive and take orders in turn; and the rounds of a contest.
+"""Contestants as processes that stay alive and take orders.
 
-Only one of them works at a time. Whatever goes wrong with one ends the contest, with its name and what it said last.
+Whatever goes wrong with one is a ContestError, with its name and what it said last.
 """
 
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from mpipipe.errors import MpipipeError
+from mpipipe.bench.used import Used
+from mpipipe.errors import MpipipeError, UserError
+from mpipipe.records import from_plain
 
 WAIT_S, STEP_WAIT_S = 300.0, 60.0
 """How long a contestant may take to start or to answer, and how much more for each step."""
 END_WAIT_S = 10.0
 TAIL, TAIL_BYTES = 20, 8000
-SAME = 1e-3
-"""By how much losses may differ, relatively."""
-FIRST_STEPS = 3
-ROUND_S = 2.0
+ERROR = re.compile(r"^\s*([\w.]*(Error|Exception|Interrupt)\b|mpipipe: error:)")
+"""How the last line of a traceback begins, and a line of mpipipe itself."""
 
 
 class ContestError(MpipipeError):
-    """A contestant that died, hangs, talks nonsense, or does not compute what the others do."""
+    """A contestant that died, hangs, talks nonsense, or does not compute what the others do.
+
+    `reason` is one line; `said` the last lines that it wrote on standard error.
+    """
+
+    def __init__(self, name: str, what: str, said: Sequence[str] = ()) -> None:
+        self.said = tuple(said)
+        self.reason = "; ".join([what, *telling_lines(said)[-1:]])
+        lines = "".join(f"\n    {line}" for line in said) or " nothing"
+        super().__init__(f"contestant '{name}' {what}; the last that it wrote on standard error:{lines}")
+
+
+def telling_lines(said: Sequence[str]) -> list[str]:
+    """Those of the lines that name an error; without any, all that have words in them."""
+    named = [line.strip() for line in said if ERROR.search(line)]
+    return named or [line.strip() for line in said if re.search(r"\w", line)]
 
 
 @dataclass(frozen=True)
@@ -48,13 +64,16 @@ class Entry:
 
 
 class Contestant:
-    """A started entry. `round_s` are seconds a step of each round; `losses` those of the first steps."""
+    """A started entry. `round_s` are seconds a step of each round; `losses` those of the first steps; `facts` and
+    `used` are what it said when it was ready."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.steps = 1
         self.round_s: list[float] = []
         self.losses: list[float] = []
+        self.facts: dict[str, Any] = {}
+        self.used = Used(ranks=0, threads=0)
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
@@ -69,15 +88,17 @@ class Contestant:
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def ready(self) -> dict[str, Any]:
-        """Wait until it is ready; the facts that it tells."""
+    def ready(self) -> None:
+        """Wait until it is ready, and keep the facts that it says."""
         line = self._answer(WAIT_S)
         word, _, text = line.partition(" ")
         try:
-            facts: dict[str, Any] = json.loads(text) if word == "ready" else self._fail(f"said {line!r}")
-        except ValueError:
+            if word != "ready":
+                self._fail(f"said {line!r}")
+            self.facts = json.loads(text)
+            self.used = from_plain(Used, self.facts.get("used"), "used")
+        except (ValueError, UserError):
             self._fail(f"said {line!r}")
-        return facts
 
     def go(self, steps: int) -> tuple[float, float]:
         """Let it do so many steps: their seconds together, and the last loss."""
@@ -128,41 +149,13 @@ class Contestant:
         size = os.fstat(self._said.fileno()).st_size
         text = os.pread(self._said.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))  # its own place in it stays
         lines = text.decode(errors="replace").replace("\0", "").rstrip().splitlines()
-        last = "".join(f"\n    {line}" for line in lines[-TAIL:]) or " nothing"
-        raise ContestError(f"contestant '{self.entry.name}' {what}; the last that it wrote on standard error:{last}")
+        raise ContestError(self.entry.name, what, lines[-TAIL:])
 
 
-def stop_all(contestants: Sequence[Contestant]) -> None:
+def stop_all(contestants: Sequence[Contestant], wait_s: float = END_WAIT_S) -> None:
     """End all of them; one that is at work gets some seconds to finish."""
     for one in contestants:
         one.order("end")
-    deadline = time.monotonic() + END_WAIT_S
+    deadline = time.monotonic() + wait_s
     for one in contestants:
         one.stop(deadline)
-
-
-def check_losses(model: str, contestants: Sequence[Contestant]) -> None:
-    """Let all do the first steps. Raises ContestError where their losses are not the same; the ceiling has none."""
-    trainers = [one for one in contestants if one.entry.side != "ceiling"]
-    for one in contestants:
-        for _ in range(FIRST_STEPS):
-            seconds, loss = one.go(1)
-            one.losses.append(loss)
-            one.steps = max(1, round(ROUND_S / max(seconds, 1e-6)))
-    for one in trainers[1:]:
-        for step, (loss, wanted) in enumerate(zip(one.losses, trainers[0].losses, strict=True)):
-            if not abs(loss - wanted) <= SAME * abs(wanted):
-                raise ContestError(
-                    f"{model}: the contestants do not compute the same: the loss of step {step + 1} is {wanted:.6g} by "
-                    f"'{trainers[0].entry.name}', but {loss:.6g} by '{one.entry.name}'; needed: within {SAME:g} of it"
-                )
-
-
-def run_rounds(contestants: Sequence[Contestant], rounds: int, steps: int, tell: Callable[[str], None]) -> None:
-    """Let everyone have a turn in each round, in an order that turns round every time. `steps` 0: about 2 s a turn."""
-    for number in range(rounds):
-        for one in contestants if number % 2 == 0 else reversed(contestants):
-            if steps and one.entry.side != "ceiling":
-                one.steps = steps
-            one.round_s.append(one.go(one.steps)[0] / one.steps)
-        tell(f"round {number + 1} of {rounds}")

@@ -37,10 +37,9 @@ def find_mpirun() -> str:
     return found
 
 
-def check_torch() -> None:
-    """Raises UserError where PyTorch is not installed."""
-    if find_spec("torch") is None:
-        raise UserError("bench", "PyTorch is not installed", remedy=INSTALL)
+def without_torch() -> str:
+    """Why PyTorch cannot take part; empty where it can."""
+    return "" if find_spec("torch") else f"PyTorch is not installed; {INSTALL}"
 
 
 def ceiling_entry(ranks: int, kernel: str) -> Entry:
@@ -52,31 +51,26 @@ def ceiling_entry(ranks: int, kernel: str) -> Entry:
 def mpipipe_entries(folder: Path, ranks: int, micros: int, mpirun: str) -> list[Entry]:
     """So many ranks with one worker thread; one process with so many, also with one micro-batch for each thread."""
     launched = (mpirun, "-n", str(ranks), *_python("runner", folder, 1, micros))
-    process, environment = f"mpipipe, 1 process of {plural(ranks, 'thread')}", _environment()
+    process, environment = f"mpipipe, {plural(ranks, 'thread')}", _environment()
     alone, large = (_python("runner", folder, ranks, parts) for parts in (micros, ranks))
     parts = plural(ranks, "micro-batch", "es")
     return [
         Entry(process, "mpipipe", 1, alone, environment),
-        Entry(f"mpipipe, {plural(ranks, 'rank')} of 1 thread", "mpipipe", ranks, launched, environment),
+        Entry(f"mpipipe, {plural(ranks, 'rank')}", "mpipipe", ranks, launched, environment),
         Entry(f"{process}, {parts}", "mpipipe", 1, large, environment, alike=False),
     ]
 
 
 def torch_entries(folder: Path, ranks: int, micros: int, cuts: Sequence[int]) -> list[Entry]:
-    """One process in two ways, and a pipeline with one stage more than `cuts`."""
+    """One process in two ways, and a pipeline whose `ranks` stages begin at layer 0 and at `cuts`."""
     loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
     environment = {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback else {}
-    process, words = f"PyTorch, 1 process of {plural(ranks, 'thread')}", ",".join(map(str, cuts))
+    process, piped = f"PyTorch, {plural(ranks, 'thread')}", f"PyTorch pipelining, {plural(ranks, 'rank')}"
     whole, parts = (_python("torch_one", folder, ranks, count) for count in (1, micros))
+    pipeline = _python("torch_pipe", folder, ",".join(map(str, cuts)))
     return [
         Entry(process, "torch", 1, parts),
-        Entry(
-            f"PyTorch pipelining, {plural(len(cuts) + 1, 'rank')} of 1 thread",
-            "torch",
-            len(cuts) + 1,
-            _python("torch_pipe", folder, words),
-            environment,
-        ),
+        Entry(piped, "torch", ranks, pipeline, environment),
         Entry(f"{process}, whole batch", "torch", 1, whole, alike=False),
     ]
 

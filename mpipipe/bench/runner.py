@@ -10,26 +10,25 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mpipipe.bench.isa import numpy_isa
 from mpipipe.bench.kit import Kit, read_kit
 from mpipipe.bench.lines import obey
+from mpipipe.bench.used import Used, with_kernel
 from mpipipe.enlist import Brief, enlist
 from mpipipe.guard import run_ranks
 from mpipipe.layers import Array, build_model, layer_costs
 from mpipipe.plan import Plan, make_plan
 from mpipipe.records import from_plain, to_plain
-from mpipipe.resources import Cluster, Host
+from mpipipe.resources import Cluster, Host, current_kernel
+from mpipipe.resources.facts import blas_and_kernel
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.weights import hand_out
 from mpipipe.runtime.world import World
 from mpipipe.survey import Wishes, survey
-
-VERSIONS = ("cpu", "python", "numpy", "blas", "kernel", "mpi", "mpipipe")
 
 
 class Lead:
@@ -38,10 +37,15 @@ class Lead:
     def __init__(self, folder: Path, micros: int) -> None:
         self.folder, self.micros = folder, micros
         self.kit: Kit | None = None
-        self.facts: dict[str, Any] = {}
+        self.host: Host | None = None
+        self.plan: Plan | None = None
+        self.cuts: list[int] = []
 
     def make_brief(self, cluster: Cluster | None) -> object:
-        """Read the kit, and plan."""
+        """Read the kit, and plan.
+
+        `cuts` are those of 1F1B with one stage a rank, which other programs can use whatever the plan is.
+        """
         assert cluster is not None
         self.kit = read_kit(self.folder)
         job, shape = self.kit.job, self.kit.x.shape[1:]
@@ -50,12 +54,14 @@ class Lead:
         costs = layer_costs(build_model(job.model, shape), job.train)
         plan = make_plan(costs, cluster, job)
         plain = make_plan(costs, cluster, replace(job, plan=replace(job.plan, schedule="1f1b")))
-        self.facts = _facts(cluster.hosts[0], plan, plain)
+        self.host, self.plan = cluster.hosts[0], plan
+        self.cuts = [stage.first for stage in plain.stages[1:]]
         return to_plain(Brief(job, shape, plan))
 
     def take_orders(self, conductor: Conductor) -> None:
         """Train as often as told, always on the same batch."""
-        assert self.kit is not None
+        assert self.kit is not None and self.host is not None and self.plan is not None
+        used = to_plain(_used(self.host, self.plan))
         kit, taken = self.kit, 0
         rows, rate = np.arange(len(kit.x)), kit.job.train.learning_rate
 
@@ -72,7 +78,7 @@ class Lead:
             taken += steps
             return time.perf_counter() - began, loss
 
-        obey(self.facts, go)
+        obey({"used": used, "kernel": current_kernel(), "cuts": self.cuts}, go)
 
 
 def compete(world: World, folder: Path, threads: int, micros: int) -> int:
@@ -90,15 +96,19 @@ def compete(world: World, folder: Path, threads: int, micros: int) -> int:
     return 0
 
 
-def _facts(host: Host, plan: Plan, plain: Plan) -> dict[str, Any]:
-    """`cuts` are those of 1F1B with one stage a rank, which other programs can use whatever `plan` is."""
-    facts = {key: getattr(host, key) for key in VERSIONS}
-    facts |= {
-        "isa": numpy_isa(),
-        "ranks": len({stage.rank for stage in plan.stages}),
-        "threads": plan.stages[0].threads,
-    }
-    return facts | {"schedule": plan.schedule, "cuts": [stage.first for stage in plain.stages[1:]]}
+def _used(host: Host, plan: Plan) -> Used:
+    """What this rank and its plan say, once the kernel is chosen."""
+    blas, instructions = blas_and_kernel()
+    kernel = instructions.partition("/")[0]
+    name, _, version = host.mpi.rpartition(" ")
+    versions = {"mpipipe": host.mpipipe, "Python": host.python, "numpy": host.numpy, "BLAS": blas, name: version}
+    return Used(
+        ranks=len({stage.rank for stage in plan.stages}),
+        threads=max(stage.threads for stage in plan.stages),
+        products=with_kernel(blas, kernel),
+        elementwise=with_kernel(f"numpy {host.numpy}", numpy_isa()),
+        versions=versions,
+    )
 
 
 if __name__ == "__main__":

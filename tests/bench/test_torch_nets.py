@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mpipipe.bench.torch_nets import WithoutWeights, network  # noqa: E402
+from mpipipe.bench.torch_nets import WithoutWeights, network, torch_facts  # noqa: E402
 
 rng = np.random.default_rng(5)
 
@@ -72,3 +72,14 @@ def test_a_stage_without_weights_passes_gradients_on_and_stays_as_it_is():
     y = stage(x)
     (3 * y).sum().backward()
     assert torch.equal(y, x) and torch.equal(x.grad, torch.full((2, 3), 3.0)) and stage.weight.grad == 0
+
+
+def test_its_libraries_say_what_they_use(capfd):
+    used = torch_facts(2)["used"]
+    assert (used["ranks"], used["threads"]) == (2, torch.get_num_threads())
+    assert torch.__version__ in used["elementwise"] and "(" in used["elementwise"]
+    if torch.backends.mkldnn.is_available():
+        assert "oneDNN" in used["products"] and "oneDNN" in used["versions"]
+    if torch.backends.mkl.is_available():
+        assert "MKL" in used["products"]
+    assert capfd.readouterr().out == ""  # orders are answered there
