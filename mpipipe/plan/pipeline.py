@@ -31,16 +31,13 @@ def stage_costs(plan: Plan) -> list[StageCost]:
     ]
 
 
-def stage_overheads(plan: Plan) -> list[float]:
-    """Seconds that each task of each stage costs besides its work."""
-    by_lane = task_overheads(_places(plan))
-    return [by_lane[lane] for lane, _ in lane_of(plan.placement)]
-
-
 def hosts_of(plan: Plan) -> Hosts:
     """What a simulation must know of the plan's hosts."""
     feeder = plan.lanes.index(0) if 0 in plan.lanes else -1
-    return Hosts(shared_cores(_places(plan)), tuple(stage.sleeping for stage in plan.stages), feeder, plan.load_s)
+    places, sleeping = _places(plan), tuple(stage.sleeping for stage in plan.stages)
+    by_lane = task_overheads(places)
+    overhead_s = tuple(by_lane[lane] for lane, _ in lane_of(plan.placement))
+    return Hosts(shared_cores(places), sleeping, feeder, plan.load_s, overhead_s)
 
 
 def _places(plan: Plan) -> list[Place]:

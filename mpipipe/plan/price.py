@@ -146,10 +146,7 @@ class Prices:
         wiring = self._wiring(made, tuple(map(Room, made.in_flight, gradients, parts)))
         places = places_of(problem, [stages[held[0]].host for held in made.placement])
         overheads = task_overheads(places)
-        times = [
-            task_seconds(stage_cost(problem, stage), count, overheads[lane])
-            for stage, count, (lane, _) in zip(stages, parts, lane_of(made.placement), strict=True)
-        ]
+        times = [task_seconds(stage_cost(problem, stage), count) for stage, count in zip(stages, parts, strict=True)]
         transfers = boundary_transfers([transfer(problem, a, b) for a, b in zip(stages, stages[1:], strict=False)])
         workers = [threads[held[0]] for held in made.placement]
         hosts = Hosts(
@@ -157,6 +154,7 @@ class Prices:
             tuple(problem.sleeping(stage) for stage in stages),
             next((lane for lane, held in enumerate(made.placement) if stages[held[0]].host == 0), -1),
             problem.load_s,
+            tuple(overheads[lane] for lane, _ in lane_of(made.placement)),
         )
         result = simulate(wiring, times, workers, transfers, hosts=hosts)
         self.nodes += len(wiring.lane) * (SHARING if hosts.cores else 1)

@@ -1,6 +1,6 @@
 """A plan in time, from what it says itself: the step that it foretells, action by action."""
 
-from mpipipe.plan.pipeline import hosts_of, pipeline_of, stage_costs, stage_overheads
+from mpipipe.plan.pipeline import hosts_of, pipeline_of, stage_costs
 from mpipipe.plan.task_costs import boundary_transfers, task_seconds
 from mpipipe.plan.types import Plan
 from mpipipe.schedule import (
@@ -22,8 +22,7 @@ def simulate_plan(plan: Plan, samples: int | None = None) -> Simulation:
     made = SCHEDULES[plan.schedule].make(pipeline)
     stages = plan.stages
     rooms = [Room(stage.in_flight, stage.gradients_in_flight, stage.weight_parts) for stage in stages]
-    each = zip(stage_costs(plan), stages, stage_overheads(plan), strict=True)
-    times = [task_seconds(cost, stage.weight_parts, overhead_s) for cost, stage, overhead_s in each]
+    times = [task_seconds(cost, one.weight_parts) for cost, one in zip(stage_costs(plan), stages, strict=True)]
     transfers = boundary_transfers([Transfer(stage.latency_s, stage.wire_s) for stage in stages[:-1]])
     wiring = wire(whole_graph(lower(made), rooms, sample_slots(made.micros, stages[0].in_flight)))
     return simulate(wiring, times, pipeline.threads, transfers, hosts=hosts_of(plan))

@@ -19,13 +19,9 @@ def weight_parts(problem: Problem, stage: StageChoice) -> int:
     return min(int(problem.threads[stage.host]), count_parts(problem.tiles[layers], problem.weight_flops[layers]))
 
 
-def task_seconds(cost: StageCost, parts: int, overhead_s: float) -> dict[Kind, float]:
-    """What each task takes, W being so many of them, with what each costs besides its work."""
-    return {
-        Kind.F: overhead_s + cost.forward_s,
-        Kind.I: overhead_s + cost.input_s,
-        Kind.W: overhead_s + cost.weight_s / max(1, parts),
-    }
+def task_seconds(cost: StageCost, parts: int) -> dict[Kind, float]:
+    """What each task takes, W being so many of them."""
+    return {Kind.F: cost.forward_s, Kind.I: cost.input_s, Kind.W: cost.weight_s / max(1, parts)}
 
 
 def transfer(problem: Problem, stage: StageChoice, after: StageChoice) -> Transfer:

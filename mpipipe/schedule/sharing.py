@@ -47,13 +47,15 @@ class Hosts:
     """What lanes have of the hosts they are on. Lanes that no `cores` names have a core for each worker.
 
     `sleeping[stage]` is the part of its tasks' seconds that needs no core; without it there is none. The workers of
-    lane `feeder` load the samples, `load_s` for each micro-batch; -1: samples are there at once.
+    lane `feeder` load the samples, `load_s` for each micro-batch; -1: samples are there at once. Before each task of a
+    stage its rank spends `overhead_s[stage]`, which takes a core too but is no work of the task; without it, nothing.
     """
 
     cores: tuple[Cores, ...] = ()
     sleeping: tuple[float, ...] = ()
     feeder: int = -1
     load_s: float = 0.0
+    overhead_s: tuple[float, ...] = ()
 
 
 class SharedCores:

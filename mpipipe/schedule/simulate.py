@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
 from math import inf
+from operator import add
 
 from mpipipe.schedule.actions import Action, Kind
 from mpipipe.schedule.sharing import GOLDEN, Hosts, SharedCores
 from mpipipe.schedule.wiring import Wiring
 
+COMPUTING = (Kind.F, Kind.I, Kind.W)
 Place = tuple[int, int]
 """A node: its lane and its index in the lane."""
 
@@ -96,8 +98,15 @@ class _Simulator:
         hosts: Hosts,
     ) -> None:
         self.wiring, count, lanes = wiring, len(wiring.lane), len(wiring.base) - 1
-        seconds = [times[stage].get(kind, 0.0) if stage >= 0 else 0.0 for kind, stage in wiring.groups]
+        work_s = [times[stage].get(kind, 0.0) if stage >= 0 else 0.0 for kind, stage in wiring.groups]
+        overhead_s = [
+            hosts.overhead_s[stage] if hosts.overhead_s and stage >= 0 and kind in COMPUTING else 0.0
+            for kind, stage in wiring.groups
+        ]
+        seconds = list(map(add, work_s, overhead_s))
         self.costs = [seconds[group] for group in wiring.group]
+        self.works = [one / all_s if all_s else 1.0 for one, all_s in zip(work_s, seconds, strict=True)]
+        """Of what a task of a group takes, the part that is its work."""
         self.transfers = [transfers.get(group) for group in wiring.groups]
         self.missing = list(wiring.needs)
         self.free = [*threads, 1, 1]
@@ -154,7 +163,9 @@ class _Simulator:
             lane = lanes[i]
             if tasks[i]:
                 free[lane] += 1
-                busy[lane] += end - self.began[i]
+                worked = (end - self.began[i]) * self.works[self.wiring.group[i]]
+                self.began[i] = end - worked
+                busy[lane] += worked
             for user in users[i]:
                 missing[user] -= 1
                 if not missing[user]:

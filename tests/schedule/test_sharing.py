@@ -139,3 +139,14 @@ def test_no_step_is_shorter_than_its_work_at_the_quotas_rate(stages, micros, cor
     hosts = tuple(Cores(cores, (lane,), period_s) for lane in range(stages))
     assert seconds_of(stages, micros, (1, 1, 1), cores=hosts) >= 3 * micros / cores * (1 - 1e-9)
     assert seconds_of(stages, micros, (1, 1, 1), cores=hosts) >= seconds_of(stages, micros, (1, 1, 1))
+
+
+def test_what_a_task_costs_besides_its_work_takes_time_and_is_not_busy():
+    made = wire(whole(gpipe(1, 4), targets=False))
+    plain, more = (
+        simulate(made, [times(1, 1, 1)], [1], hosts=Hosts(overhead_s=overhead_s)) for overhead_s in ((), (0.5,))
+    )
+    assert plain.end_s == approx(12)
+    assert more.end_s == approx(18)
+    assert more.busy_s == plain.busy_s
+    assert all(span.end_s - span.start_s == approx(1) for span in more.spans if span.action.kind in "FIW")
