@@ -47,9 +47,10 @@ echo "== pytest"
 if (($#)) && [ "$*" != --exhaustive ]; then
     exec python -m pytest "$@"
 fi
-# Tests that only calculate keep one core busy for minutes; most others wait for ranks. So they run side by side.
+# Tests that only calculate keep one core busy for minutes; most others wait for ranks. So they run side by side, in two
+# halves that take about as long.
 calculating=(tests/plan tests/cluster tests/layers tests/golden tests/checkpoint tests/data tests/job tests/report
-    tests/cli tests/resources)
+    tests/cli tests/resources tests/schedule)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 python -m pytest "$@" "${calculating[@]}" >"$log" 2>&1 &
