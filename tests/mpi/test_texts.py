@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from .ranks import newest, run, same, settings
+from .ranks import newest, quick, same, settings
 
 pytestmark = pytest.mark.mpi
 
@@ -37,7 +37,7 @@ def single(tmp_path_factory):
     (folder / "text.txt").write_text(" ".join(words))
     job = folder / "text.toml"
     job.write_text(JOB.format(path=folder / "text.txt"))
-    ended = run(1, "train", str(job), "--out", str(folder / "one"), "--threads", "2")
+    ended = quick(1, "train", str(job), "--out", str(folder / "one"), "--threads", "2")
     assert ended.status == 0, ended.err
     return job, newest(folder / "one")
 
@@ -48,7 +48,7 @@ def single(tmp_path_factory):
 def test_a_tied_text_model_gives_the_same_bits_on_any_ranks(single, tmp_path, ranks, schedule, cuts):
     job, expected = single
     options = [*settings(plan_schedule=schedule, plan_cuts=cuts), "--threads", "1", "--out", str(tmp_path / "run")]
-    ended = run(ranks, "train", str(job), *options)
+    ended = quick(ranks, "train", str(job), *options)
     assert ended.status == 0, ended.err
     assert same(expected, newest(tmp_path / "run")) == ""
 
@@ -63,6 +63,6 @@ def test_resuming_a_tied_text_model_on_other_ranks(single, tmp_path):
     job, expected = single
     out = ["--out", str(tmp_path / "run")]
     for resume, ranks, steps in (([], 3, 2), (["--resume"], 2, 2)):
-        ended = run(ranks, "train", str(job), *resume, *out, *settings(run_stop_after=steps))
+        ended = quick(ranks, "train", str(job), *resume, *out, *settings(run_stop_after=steps))
         assert ended.status == 0, ended.err
     assert same(expected, newest(tmp_path / "run")) == ""
