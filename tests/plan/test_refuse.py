@@ -50,7 +50,7 @@ def with_room(hosts, ranks, room):
     ids=str,
 )
 def test_what_is_named_would_do_and_less_would_not(asked):
-    refused, cases = 0, usual(15, 40)
+    refused, cases = 0, usual(9, 40)
     for seed in range(cases):
         rng = random.Random(seed)
         costs, micros = layers(rng, rng.randint(2, 7)), rng.randint(1, 8)

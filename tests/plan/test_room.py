@@ -39,7 +39,7 @@ def check_room(found, problem):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_stage_fits_with_the_slots_that_its_own_schedule_needs(schedule, recompute):
     """Stages that recompute take longer, and a schedule that looks at costs is then another one."""
-    fits, again, cases = 0, 0, usual(12, 24)
+    fits, again, cases = 0, 0, usual(8, 24)
     for seed in range(cases):
         rng = random.Random(seed)
         hosts = rng.choice((2, 3))
