@@ -49,7 +49,7 @@ def ways():
             yield schedule, order, recompute, room
 
 
-@pytest.mark.parametrize(("schedule", "order", "recompute", "room"), ways())
+@pytest.mark.parametrize(("schedule", "order", "recompute", "room"), [*ways()])
 def test_every_placement_has_the_same_bits(schedule, order, recompute, room):
     recompute, room = RECOMPUTE[recompute], ROOMS[room]
     layers = [*DEEP[:3], {"kind": "batchnorm"}, *DEEP[4:]]
