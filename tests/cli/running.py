@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NURSERY = Path(__file__).with_name("nursery.py")
-PATIENCE_S = 30
+PATIENCE_S = 150
+"""After which a command hangs for certain, on a machine however busy; most take half a second."""
 SPEEDS = ("samples_per_s", "bubble", "seconds")
 JOB = """
 [model]

@@ -1,5 +1,10 @@
-"""mpipipe with a mishap planted on one rank (-1: on all): `python driver.py MISHAP RANK ARGUMENTS OF mpipipe`."""
+"""mpipipe with a mishap planted on one rank (-1: on all): `python driver.py MISHAP RANK ARGUMENTS OF mpipipe`.
 
+Instead of one command there may be several, one after the other in the same ranks: `several JSON`, lists of arguments.
+Left out is what takes seconds and tells nothing here: most of the measuring of the host, and the picture.
+"""
+
+import json
 import os
 import random
 import resource
@@ -7,11 +12,14 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import mpipipe
-from mpipipe import enlist, launcher, planning, train
+from mpipipe import closing, enlist, launcher, planning, survey, train
 from mpipipe.cli import main
+from mpipipe.report import write_text
+from mpipipe.resources import measure_rates
 from mpipipe.runtime import conduct, generating, member, stage
 from mpipipe.runtime.stage import Stage
 from mpipipe.schedule import SCHEDULES
@@ -19,9 +27,15 @@ from mpipipe.schedule import SCHEDULES
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from runtime.shuffled import SHUFFLED  # noqa: E402
 
+from mpi.ranks import ENDED  # noqa: E402
+
 
 class PlantedError(Exception):
     """What a planted mishap raises."""
+
+
+def nothing():
+    """No mishap."""
 
 
 def plant(**methods):
@@ -152,11 +166,33 @@ def placed():
     SCHEDULES.update(SHUFFLED)
 
 
-MISHAPS = {kind.__name__: kind for kind in (slow, worker, main_thread, memory, version, die, silent, place, placed)}
+MISHAPS = {
+    kind.__name__: kind for kind in (nothing, slow, worker, main_thread, memory, version, die, silent, place, placed)
+}
+
+
+def lighten():
+    """Leave out what takes long."""
+    survey.measure_rates = partial(measure_rates, 0.02)
+    closing.draw_loss = lambda rows, path: write_text(path, "no picture")
+
+
+def several(commands):
+    """Until one fails; rank 0 marks the end of each on both streams."""
+    for arguments in commands:
+        status = main(arguments)
+        if status:
+            return status
+        if launcher.launched_rank() == 0:
+            print(ENDED, end="", flush=True)
+            print(ENDED, end="", file=sys.stderr, flush=True)
+    return 0
+
 
 if __name__ == "__main__":
     mishap, rank, *arguments = sys.argv[1:]
     assert train and conduct and member and stage
+    lighten()
     if int(rank) in (-1, launcher.launched_rank()):
         MISHAPS[mishap]()
-    sys.exit(main(arguments))
+    sys.exit(several(json.loads(arguments[1])) if arguments[0] == "several" else main(arguments))

@@ -1,14 +1,19 @@
 """Running mpipipe under real mpirun, on this machine."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
+NOTHING = "nothing", -1
+"""No mishap."""
+ENDED = "---- a command has ended ----\n"
+"""What driver.py prints after each of several commands."""
 NEVER_BEGAN = "The PMIx server's listener thread failed to start"
 DRIVER = Path(__file__).with_name("driver.py")
 ENVIRONMENT = {
@@ -16,6 +21,7 @@ ENVIRONMENT = {
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "OMPI_MCA_pml": "ob1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
     "OMPI_MCA_btl": "sm,tcp,self",
     "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8",
     "OPENBLAS_NUM_THREADS": "1",
@@ -66,6 +72,22 @@ def run(ranks: int, *arguments: str, mishap: tuple[str, int] | None = None, time
         if NEVER_BEGAN not in err:
             break
     return ended
+
+
+def quick(ranks: int, *arguments: str) -> Ended:
+    """Run to the end, but for what takes seconds and tells nothing: see driver.py."""
+    return run(ranks, *arguments, mishap=NOTHING)
+
+
+def in_turn(ranks: int, *commands: list[str], mishap: tuple[str, int] = NOTHING) -> list[Ended]:
+    """Several commands in one launch, as quick as one; those after one that fails are left out."""
+    ended = run(ranks, "several", json.dumps(commands), mishap=mishap)
+    texts = zip(*(text.replace("\r", "").split(ENDED) for text in (ended.out, ended.err)), strict=False)
+    every = [Ended(0, out, err, ended.seconds) for out, err in texts]
+    if ended.status:
+        return [*every[:-1], ended]
+    *every, rest = every
+    return [*every[:-1], replace(every[-1], out=every[-1].out + rest.out, err=every[-1].err + rest.err)]
 
 
 def alone(*arguments: str) -> Ended:

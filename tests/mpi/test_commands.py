@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from .ranks import alone, newest, run, settings
+from .ranks import alone, in_turn, newest, run, settings
 
 pytestmark = pytest.mark.mpi
 
@@ -47,12 +47,13 @@ def test_the_main_job_learns_and_leaves_everything(trained):
 def test_evaluate_and_predict_agree_on_any_ranks(trained, tmp_path):
     folder, _ = trained
     checkpoint = str(newest(folder))
-    one, three = alone("evaluate", checkpoint, "--quiet"), run(3, "evaluate", checkpoint, "--quiet")
+    evaluate, predict = ["evaluate", checkpoint, "--quiet"], ["predict", checkpoint, "digits", "--quiet"]
+    three, there = in_turn(3, evaluate, predict)
+    one, here = alone(*evaluate), alone(*predict)
     assert one.status == three.status == 0, three.err
     assert one.out == three.out
     accuracy = json.loads((folder / "summary.json").read_text())["validation_accuracy"]
     assert f"accuracy {accuracy:.2%}" in one.out
-    here, there = alone("predict", checkpoint, "digits", "--quiet"), run(3, "predict", checkpoint, "digits", "--quiet")
     assert here.status == there.status == 0, there.err
     assert here.out.replace("\r", "") == there.out.replace("\r", "")
     assert len(here.out.splitlines()) == 1 + 1797
@@ -61,26 +62,34 @@ def test_evaluate_and_predict_agree_on_any_ranks(trained, tmp_path):
 def test_commands_without_mpi_do_their_work_in_every_task(trained, tmp_path):
     """Each task may have files of its own; what needs MPI speaks once."""
     folder, _ = trained
-    inspect = run(2, "inspect", str(newest(folder)), "--diff", str(newest(folder)))
-    assert inspect.status == 0
-    assert inspect.out.count("no difference") == 2
-    assert run(2, "schedule", "--stages", "3", "--micros", "4").out.count("rank 2 |") == 2
-    probe = run(3, "probe", "--save", str(tmp_path / "cluster.json"))
+    cluster, checkpoint = str(tmp_path / "cluster.json"), str(newest(folder))
+    probe = run(3, "probe", "--save", cluster)
     assert probe.status == 0, probe.err
     assert len(json.loads((tmp_path / "cluster.json").read_text())["hosts"]) == 3
-    plan = run(2, "plan", "--cluster", str(tmp_path / "cluster.json"))
-    assert plan.status == 0, plan.err
-    assert plan.out.count("predicted:") == plan.out.count("stages on 3 ranks") == 2
-    measured = run(2, "plan")
-    assert measured.out.count("stages on 2 ranks") == 1, measured.err
+    every = in_turn(
+        2,
+        ["inspect", checkpoint, "--diff", checkpoint],
+        ["schedule", "--stages", "3", "--micros", "4"],
+        ["plan", "--cluster", cluster],
+        ["plan"],
+    )
+    assert [one.status for one in every] == [0] * 4, every[-1].err
+    # Tasks need not end a command together, so what they say may come among the lines of the next.
+    said = "".join(one.out for one in every)
+    assert said.count("no difference") == 2
+    assert said.count("rank 2 |") == 2
+    assert said.count("stages on 3 ranks") == 2
+    assert said.count("stages on 2 ranks") == 1
+    assert said.count("predicted:") == 3
 
 
 def test_auto_and_numbers_of_ranks(tmp_path):
-    for ranks, stages in (("auto", None), (2, 2)):
-        folder = tmp_path / str(ranks)
-        options = settings(train_epochs=0, train_steps=2, plan_ranks=ranks)
-        ended = run(3, "train", *options, "--out", str(folder))
-        assert ended.status == 0, ended.err
-        plan = json.loads((folder / "plan.json").read_text())
+    cases, sets = {"auto": None, "2": 2}, settings(train_epochs=0, train_steps=2)
+    every = in_turn(
+        3, *(["train", *sets, "--set", f"plan.ranks={ranks}", "--out", str(tmp_path / ranks)] for ranks in cases)
+    )
+    assert len(every) == 2 and every[-1].status == 0, every[-1].err
+    for ranks, stages in cases.items():
+        plan = json.loads((tmp_path / ranks / "plan.json").read_text())
         assert plan["ranks"] == 3
         assert stages is None or len(plan["stages"]) == stages

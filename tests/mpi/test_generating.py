@@ -2,7 +2,7 @@
 
 import pytest
 
-from .ranks import alone, newest, run, tracebacks
+from .ranks import alone, in_turn, newest, quick, run, tracebacks
 
 pytestmark = pytest.mark.mpi
 
@@ -42,21 +42,22 @@ def test_the_same_text_over_any_ranks(checkpoint):
     one = alone(*words)
     assert one.status == 0 and one.err == "", one.err
     assert one.out.startswith("she sells") and len(one.out) == 109
-    for ranks, more in ((2, ()), (3, ("--threads", "2")), (2, ("--set", "plan.cuts=[1]"))):
-        many = run(ranks, *words, *more)
+    two = in_turn(2, [*words], [*words, "--set", "plan.cuts=[1]"])
+    for many in (*two, quick(3, *words, "--threads", "2")):
         assert many.status == 0, many.err
         assert many.out == one.out
+    assert len(two) == 2
 
 
 def test_more_ranks_than_layers(checkpoint):
     words = "generate", checkpoint, "sea", "--count", "5"
-    many = run(7, *words)
+    many = quick(5, *words)
     assert many.status == 0, many.err
     assert many.out == alone(*words).out
 
 
 def test_a_refusal_is_one_line(checkpoint):
-    ended = run(2, "generate", checkpoint, "She")
+    ended = quick(2, "generate", checkpoint, "She")
     assert ended.status == 2 and ended.out == ""
     (line,) = ended.said
     assert "PROMPT: the character 'S' (line 1, column 1)" in line

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from .ranks import run, settings
+from .ranks import quick, settings
 
 pytestmark = [
     pytest.mark.mpi,
@@ -84,7 +84,7 @@ def test_the_peak_is_what_was_foretold(tmp_path, name, ranks, schedule):
     np.savez(tmp_path / "data.npz", x=x, y=random.integers(0, 10, (64, *shape) if text else 64))
     job = tmp_path / "job.toml"
     job.write_text(f"{layers}\n[data]\npath = '{tmp_path / 'data.npz'}'\n{TRAIN}")
-    ended = run(
+    ended = quick(
         ranks, "train", str(job), "--out", str(tmp_path / "run"), *settings(run_threads=1, plan_schedule=schedule)
     )
     assert ended.status == 0, ended.err

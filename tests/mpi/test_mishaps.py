@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from .ranks import command, environment, newest, run, settings, tracebacks
+from .ranks import NOTHING, command, environment, newest, quick, run, settings, tracebacks
 
 pytestmark = pytest.mark.mpi
 START_S, END_S = 45, 30
@@ -82,7 +82,7 @@ def test_a_loss_that_is_not_finite_names_step_and_layer(tmp_path, last):
     # Cuts by hand put rank 0 first; the plan of equal hosts puts it last.
     cuts = settings(plan_cuts="[4,9]") if last else []
     options = settings(train_optimizer="sgd", train_learning_rate=1e30, train_clip_norm=0, train_warmup_steps=0)
-    ended = run(3, *JOB, *options, *cuts, "--out", str(tmp_path / "run"))
+    ended = quick(3, *JOB, *options, *cuts, "--out", str(tmp_path / "run"))
     assert ended.status == 1
     assert ended.seconds < START_S + END_S
     (line,) = ended.said
@@ -116,7 +116,10 @@ def test_usr1_saves_and_stops(tmp_path):
 def start(tmp_path):
     job = tmp_path / "run"
     process = subprocess.Popen(
-        command(3, *JOB, "--out", str(job)), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command(3, *JOB, "--out", str(job), mishap=NOTHING),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     end = time.monotonic() + 60
     while not (job / "metrics.csv").exists() or len((job / "metrics.csv").read_text().splitlines()) < 3:

@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from .ranks import run
+from .ranks import quick, run
 
 pytestmark = pytest.mark.mpi
 
@@ -53,7 +53,7 @@ def files(tmp_path):
     return tmp_path
 
 
-def trained(files, name, *settings):
+def trained(files, name, *settings, run=run):
     """What was said, the plan, and seconds of the usual step after the first."""
     sets = [word for one in (*settings, "run.replan=false") for word in ("--set", one)]
     hosts = str(files / "hosts.toml")
@@ -64,7 +64,7 @@ def trained(files, name, *settings):
 
 
 def test_a_plan_for_unlike_hosts(files):
-    said, plan, _ = trained(files, "planned", "train.steps=2", "plan.schedule=1f1b")
+    said, plan, _ = trained(files, "planned", "train.steps=2", "plan.schedule=1f1b", run=quick)
     short = [stage for stage in plan["stages"] if stage["rank"] == SHORT]
     assert sum(stage["bytes"] for stage in short) <= ROOM
     assert len({stage["rank"] for stage in plan["stages"]}) == 9

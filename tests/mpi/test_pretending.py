@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from .ranks import alone, newest, run, same
+from .ranks import alone, newest, quick, same
 
 pytestmark = pytest.mark.mpi
 
@@ -48,11 +48,11 @@ def files(tmp_path):
 def test_a_training_of_pretended_hosts_has_the_same_bits(files, tmp_path):
     job, hosts = map(str, files)
     wide, narrow = tmp_path / "wide", tmp_path / "narrow"
-    pretending = run(3, "train", job, "--pretend", hosts, "--out", str(wide), "--set", "plan.cuts=[3,6]")
+    pretending = quick(3, "train", job, "--pretend", hosts, "--out", str(wide), "--set", "plan.cuts=[3,6]")
     assert pretending.status == 0, pretending.err
     assert "pretending to be 3 hosts by" in pretending.out
     assert "links 1000 Mbit/s and 0.2 ms; then 0.2 on rank 1 from step 4 on" in pretending.out
-    plain = run(1, "train", job, "--out", str(narrow))
+    plain = quick(1, "train", job, "--out", str(narrow))
     assert plain.status == 0, plain.err
     assert same(newest(narrow), newest(wide)) == ""
     assert losses(narrow) == losses(wide)
@@ -68,14 +68,14 @@ def test_a_training_of_pretended_hosts_has_the_same_bits(files, tmp_path):
 def test_plan_and_probe_pretend_too(files):
     job, hosts = map(str, files)
     for command in (["plan", job], ["probe"]):
-        ended = run(3, *command, "--pretend", hosts)
+        ended = quick(3, *command, "--pretend", hosts)
         assert ended.status == 0, ended.err
         assert "three" in ended.out and "pretending to be 3 hosts" in ended.out
 
 
 def test_one_host_for_each_rank(files):
     job, hosts = map(str, files)
-    for ended in (run(2, "train", job, "--pretend", hosts), alone("plan", job, "--pretend", hosts)):
+    for ended in (quick(2, "train", job, "--pretend", hosts), alone("plan", job, "--pretend", hosts)):
         assert ended.status == 2
         assert "hosts.toml: hosts: 3 hosts; needed: " in ended.err
         assert "one for each rank that was started; start with mpirun -n 3" in ended.err

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from .ranks import newest, run, same
+from .ranks import newest, quick, same
 
 pytestmark = pytest.mark.mpi
 
@@ -39,7 +39,7 @@ def trained(tmp_path, name, hosts, *settings, text=JOB):
     job.write_text(text)
     file.write_text(hosts)
     sets = [word for one in settings for word in ("--set", one)]
-    ended = run(3, "train", str(job), "--pretend", str(file), "--out", str(tmp_path / name), *sets)
+    ended = quick(3, "train", str(job), "--pretend", str(file), "--out", str(tmp_path / name), *sets)
     assert ended.status == 0, ended.err
     return tmp_path / name, ended.out + ended.err
 

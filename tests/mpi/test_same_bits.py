@@ -1,12 +1,14 @@
 """Law 1 with real messages: one job, any number of ranks, schedule and threads, the same weights bit for bit."""
 
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from mpipipe.job import read_job
 
-from .ranks import newest, run, same, settings
+from .ranks import in_turn, newest, quick, run, same, settings
 
 pytestmark = pytest.mark.mpi
 
@@ -51,48 +53,95 @@ micro_batch = 33
 optimizer = "sgd"
 learning_rate = 0.01
 """
-CASES = [
-    (1, "1f1b", 1),
-    (2, "gpipe", 2),
-    (3, "1f1b", 3),
-    (4, "gpipe", 1),
-    (4, "1f1b", 2),
-    (7, "gpipe", 1),
-    (7, "1f1b", 2),
+
+
+@dataclass(frozen=True)
+class Way:
+    """One training: on so many ranks, of the small job or the large one, planned so."""
+
+    ranks: int
+    job: str = "small"
+    threads: int = 0
+    schedule: str = "auto"
+    recompute: str = "auto"
+    cuts: str = "[]"
+
+    def __str__(self) -> str:
+        again = " recompute" if self.recompute == "always" else ""
+        return f"{self.job} {self.ranks} {self.schedule} {self.threads} {self.cuts}{again}"
+
+    def command(self, job: Path, out: Path) -> list[str]:
+        """That trains so."""
+        plan = settings(plan_schedule=self.schedule, plan_recompute=self.recompute, plan_cuts=self.cuts)
+        threads = ["--threads", str(self.threads)] if self.threads else []
+        return ["train", str(job), *plan, *threads, "--out", str(out)]
+
+
+WAYS = [
+    *(
+        Way(ranks, threads=threads, schedule=schedule)
+        for ranks, schedule, threads in [
+            (1, "1f1b", 1),
+            (2, "gpipe", 2),
+            (3, "1f1b", 3),
+            (4, "gpipe", 1),
+            (4, "1f1b", 2),
+            (7, "gpipe", 1),
+            (7, "1f1b", 2),
+        ]
+    ),
+    Way(2, "large", 1, "1f1b"),
+    Way(3, "large", 2, "gpipe"),
+    Way(7, "large", 1, "1f1b"),
+    Way(1, threads=2, schedule="1f1b", recompute="always"),
+    Way(3, threads=2, schedule="gpipe", recompute="always"),
+    Way(4, threads=2, schedule="1f1b", recompute="always"),
+    Way(3, cuts="[1,7]"),
+    Way(9),
 ]
 
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bits")
-    made = {}
-    for name, text in (("small", SMALL), ("large", LARGE)):
-        job = folder / f"{name}.toml"
-        job.write_text(text)
-        base = folder / name
-        ended = run(1, "train", str(job), "--out", str(base), "--threads", "2")
+    """Job files, and the checkpoints that one rank leaves, by name."""
+    folder, texts = tmp_path_factory.mktemp("bits"), {"small": SMALL, "large": LARGE}
+    for name, text in texts.items():
+        (folder / f"{name}.toml").write_text(text)
+    ended = in_turn(1, *(Way(1, name, 2).command(folder / f"{name}.toml", folder / name) for name in texts))
+    assert len(ended) == 2 and ended[1].status == 0, ended[-1].err
+    return {name: (folder / f"{name}.toml", newest(folder / name)) for name in texts}
+
+
+@pytest.fixture(scope="module")
+def trained(jobs, tmp_path_factory):
+    """What came of a way, which is trained in one launch with all others on as many ranks."""
+
+    @cache
+    def launch(ranks):
+        ways = [way for way in WAYS if way.ranks == ranks]
+        outs = [tmp_path_factory.mktemp("ways") / "run" for _ in ways]
+        ended = in_turn(ranks, *(way.command(jobs[way.job][0], out) for way, out in zip(ways, outs, strict=True)))
+        return dict(zip(ways, zip(ended, outs, strict=False), strict=False))
+
+    def one(way):
+        found = launch(way.ranks)
+        assert way in found, f"one before it failed: {[*found.values()][-1]}"
+        ended, out = found[way]
         assert ended.status == 0, ended.err
-        made[name] = (job, newest(base))
-    return made
+        return ended, newest(out)
+
+    return one
 
 
-@pytest.mark.parametrize(("ranks", "schedule", "threads"), CASES)
-def test_every_number_of_ranks_gives_the_same_bits(jobs, tmp_path, ranks, schedule, threads):
-    job, expected = jobs["small"]
-    options = [*settings(plan_schedule=schedule), "--threads", str(threads), "--out", str(tmp_path / "run")]
-    ended = run(ranks, "train", str(job), *options)
-    assert ended.status == 0, ended.err
-    assert same(expected, newest(tmp_path / "run")) == ""
-
-
-@pytest.mark.parametrize(("ranks", "schedule", "threads"), [(2, "1f1b", 1), (3, "gpipe", 2), (7, "1f1b", 1)])
-def test_messages_above_a_megabyte(jobs, tmp_path, ranks, schedule, threads):
-    job, expected = jobs["large"]
-    assert read_job(str(job)).train.micro_batch * 8200 * 4 > 1_000_000
-    options = [*settings(plan_schedule=schedule), "--threads", str(threads), "--out", str(tmp_path / "run")]
-    ended = run(ranks, "train", str(job), *options)
-    assert ended.status == 0, ended.err
-    assert same(expected, newest(tmp_path / "run")) == ""
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_every_way_gives_the_same_bits(jobs, trained, way):
+    """Any number of ranks, schedule and threads; cuts by hand; forwards that are worked out again; more ranks than
+    layers; messages above a megabyte."""
+    job, expected = jobs[way.job]
+    assert way.job == "small" or read_job(str(job)).train.micro_batch * 8200 * 4 > 1_000_000
+    ended, checkpoint = trained(way)
+    assert way.ranks < 9 or "idle ranks" in ended.out
+    assert same(expected, checkpoint) == ""
 
 
 @pytest.mark.parametrize("slow", [0, 2])
@@ -101,17 +150,6 @@ def test_a_rank_slowed_by_random_sleeps(jobs, tmp_path, slow):
     ended = run(4, "train", str(job), "--out", str(tmp_path / "run"), mishap=("slow", slow))
     assert ended.status == 0, ended.err
     assert same(expected, newest(tmp_path / "run")) == ""
-
-
-def test_cuts_by_hand_and_more_ranks_than_layers(jobs, tmp_path):
-    job, expected = jobs["small"]
-    cut = run(3, "train", str(job), "--out", str(tmp_path / "cut"), *settings(plan_cuts="[1,7]"))
-    assert cut.status == 0, cut.err
-    assert same(expected, newest(tmp_path / "cut")) == ""
-    many = run(9, "train", str(job), "--out", str(tmp_path / "many"))
-    assert many.status == 0, many.err
-    assert "idle ranks" in many.out
-    assert same(expected, newest(tmp_path / "many")) == ""
 
 
 @pytest.mark.parametrize(("ranks", "threads"), [(1, 2), (2, 1), (4, 2)])
@@ -124,20 +162,11 @@ def test_several_stages_on_a_rank(jobs, tmp_path, ranks, threads):
     assert same(expected, newest(tmp_path / "run")) == ""
 
 
-@pytest.mark.parametrize(("ranks", "schedule"), [(1, "1f1b"), (3, "gpipe"), (4, "1f1b")])
-def test_working_the_forwards_out_again(jobs, tmp_path, ranks, schedule):
-    job, expected = jobs["small"]
-    options = settings(plan_schedule=schedule, plan_recompute="always")
-    ended = run(ranks, "train", str(job), *options, "--threads", "2", "--out", str(tmp_path / "run"))
-    assert ended.status == 0, ended.err
-    assert same(expected, newest(tmp_path / "run")) == ""
-
-
 def test_resume_on_other_ranks(jobs, tmp_path: Path):
     job, expected = jobs["small"]
     out = ["--out", str(tmp_path / "run")]
     for number, (ranks, steps) in enumerate([(3, 6), (2, 10), (1, 1)]):
         resume = ["--resume"] if number else []
-        ended = run(ranks, "train", str(job), *resume, *out, *settings(run_stop_after=steps))
+        ended = quick(ranks, "train", str(job), *resume, *out, *settings(run_stop_after=steps))
         assert ended.status == 0, ended.err
     assert same(expected, newest(tmp_path / "run")) == ""

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from .ranks import newest, run, same, settings
+from .ranks import in_turn, newest, quick, same, settings
 
 pytestmark = pytest.mark.mpi
 
@@ -37,20 +37,31 @@ def single(tmp_path_factory):
     (folder / "text.txt").write_text(" ".join(words))
     job = folder / "text.toml"
     job.write_text(JOB.format(path=folder / "text.txt"))
-    ended = run(1, "train", str(job), "--out", str(folder / "one"), "--threads", "2")
+    ended = quick(1, "train", str(job), "--out", str(folder / "one"), "--threads", "2")
     assert ended.status == 0, ended.err
     return job, newest(folder / "one")
 
 
-@pytest.mark.parametrize(
-    ("ranks", "schedule", "cuts"), [(2, "1f1b", "[3]"), (3, "gpipe", "[1,3]"), (5, "1f1b", "[1,2,3,4]")]
-)
-def test_a_tied_text_model_gives_the_same_bits_on_any_ranks(single, tmp_path, ranks, schedule, cuts):
-    job, expected = single
-    options = [*settings(plan_schedule=schedule, plan_cuts=cuts), "--threads", "1", "--out", str(tmp_path / "run")]
-    ended = run(ranks, "train", str(job), *options)
-    assert ended.status == 0, ended.err
-    assert same(expected, newest(tmp_path / "run")) == ""
+@pytest.fixture(scope="module")
+def folders(single, tmp_path_factory):
+    """Of each number of ranks, and of a run that three ranks began and two ended."""
+    job, folder = str(single[0]), tmp_path_factory.mktemp("tied")
+    begin = ["train", job, "--out", str(folder / "resumed"), *settings(run_stop_after=2)]
+    for ranks, schedule, cuts, more in (
+        (3, "gpipe", "[1,3]", [begin]),
+        (2, "1f1b", "[3]", [[*begin, "--resume"]]),
+        (5, "1f1b", "[1,2,3,4]", []),
+    ):
+        sets = settings(plan_schedule=schedule, plan_cuts=cuts)
+        train = ["train", job, *sets, "--threads", "1", "--out", str(folder / str(ranks))]
+        every = in_turn(ranks, train, *more)
+        assert len(every) == 1 + len(more) and every[-1].status == 0, every[-1].err
+    return folder
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_a_tied_text_model_gives_the_same_bits_on_any_ranks(single, folders, ranks):
+    assert same(single[1], newest(folders / str(ranks))) == ""
 
 
 def test_both_copies_in_a_checkpoint_are_the_same(single):
@@ -59,10 +70,5 @@ def test_both_copies_in_a_checkpoint_are_the_same(single):
     assert first.nbytes > 1_000_000 and first.tobytes() == last.tobytes()
 
 
-def test_resuming_a_tied_text_model_on_other_ranks(single, tmp_path):
-    job, expected = single
-    out = ["--out", str(tmp_path / "run")]
-    for resume, ranks, steps in (([], 3, 2), (["--resume"], 2, 2)):
-        ended = run(ranks, "train", str(job), *resume, *out, *settings(run_stop_after=steps))
-        assert ended.status == 0, ended.err
-    assert same(expected, newest(tmp_path / "run")) == ""
+def test_resuming_a_tied_text_model_on_other_ranks(single, folders):
+    assert same(single[1], newest(folders / "resumed")) == ""

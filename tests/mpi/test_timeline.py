@@ -9,17 +9,27 @@ import pytest
 from mpipipe.report.timeline import BEGAN, ENDED, KIND, KINDS, read_timeline
 from mpipipe.schedule import Kind
 
-from .ranks import alone, run, settings
+from .ranks import alone, in_turn, settings
 
 pytestmark = pytest.mark.mpi
 
 
-@pytest.mark.parametrize("schedule", ["1f1b", "zb-v", "interleaved"])
-def test_three_ranks_tell_when_everything_was_done(tmp_path, schedule):
-    folder = tmp_path / "run"
-    options = settings(train_epochs=0, train_steps=8, plan_schedule=schedule, run_threads=1)
-    ended = run(3, "train", *options, "--out", str(folder))
-    assert ended.status == 0, ended.err
+SCHEDULED = ["1f1b", "zb-v", "interleaved"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """By schedule: what was said, and the run's folder."""
+    folder, options = tmp_path_factory.mktemp("timelines"), settings(train_epochs=0, train_steps=8, run_threads=1)
+    lines = ([*options, "--set", f"plan.schedule={name}", "--out", str(folder / name)] for name in SCHEDULED)
+    every = in_turn(3, *(["train", *line] for line in lines))
+    assert len(every) == len(SCHEDULED) and every[-1].status == 0, every[-1].err
+    return {name: (ended, folder / name) for name, ended in zip(SCHEDULED, every, strict=True)}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULED)
+def test_three_ranks_tell_when_everything_was_done(trained, tmp_path, schedule):
+    ended, folder = trained[schedule]
     assert f"more: python -m mpipipe timeline {folder}\n" in ended.out
 
     timeline = read_timeline(folder / "timeline.npz")

@@ -3,6 +3,7 @@
 import itertools
 import random
 
+from effort import usual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ def least_largest(cost, parts):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 9), st.integers(1, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=usual(12, 25), deadline=None)
 def test_no_rule_is_faster_than_the_plan(seed, count, ranks, micros):
     """But for the little that a plan with a simpler schedule may lose by."""
     costs, hosts, asked = layers(random.Random(seed), count), random_cluster(seed, min(ranks, 5)), job(micros)

@@ -2,6 +2,7 @@ import json
 import random
 
 import pytest
+from effort import usual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ NOTES = ("idle ranks: 2; fewer ranks are faster", 'a "quoted" word, ö')
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.sampled_from(["all", "auto", 1]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=usual(10, 40), deadline=None)
 def test_a_plan_reads_back_to_the_last_bit(seed, count, ranks, asked):
     plan = make_plan(layers(random.Random(seed), count), random_cluster(seed, ranks), job(ranks=asked))
     assert from_plain(Plan, json.loads(json.dumps(to_plain(plan))), "plan") == plan

@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 
 import numpy as np
+from effort import usual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ seeds = st.integers(0, 10**6)
 
 
 @given(seeds, st.integers(1, 6), st.sampled_from(["equal", "unequal"]))
-@settings(deadline=None)
+@settings(max_examples=usual(40, 100), deadline=None)
 def test_two_hosts_of_a_kind_may_change_places(seed, hosts, links):
     rng = random.Random(seed)
     problem = random_problem(rng, hosts, 7, 4, rng.choice((None, 0.7)), links, twins=0.6)

@@ -3,6 +3,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from effort import usual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
@@ -75,7 +76,7 @@ def busy_seconds(stage):
 
 
 @given(st.integers(0, 10**6), st.integers(2, 8), st.integers(2, 5), st.integers(1, 9), st.sampled_from(SETTINGS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=usual(18, 60), deadline=None)
 def test_what_holds_of_every_plan(seed, count, ranks, micros, asked):
     costs, hosts = layers(random.Random(seed), count), random_cluster(seed, ranks).hosts
     settings_ = job(micros, **asked)
@@ -85,7 +86,7 @@ def test_what_holds_of_every_plan(seed, count, ranks, micros, asked):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5), st.integers(1, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=usual(18, 60), deadline=None)
 def test_where_memory_is_short_the_plan_fits_or_is_refused(seed, count, ranks, micros):
     costs = layers(random.Random(seed), count)
     whole = stage_bytes(problem_of(costs, [host(0, threads=2)]), StageChoice(0, 0, count), micros, 2)
@@ -131,7 +132,7 @@ def test_all_says_nothing_where_all_are_of_use():
     assert [(stage.first, stage.last) for stage in plan.stages] == [(0, 2), (2, 4), (4, 6), (6, 8)]
 
 
-@pytest.mark.parametrize(("schedule", "examples"), [("1f1b", 30), ("auto", 12)])
+@pytest.mark.parametrize(("schedule", "examples"), [("1f1b", usual(12, 30)), ("auto", usual(4, 12))])
 def test_auto_is_as_fast_as_any_number_of_ranks(schedule, examples):
     """But for the little that a plan with more ranks must win by."""
 
@@ -274,5 +275,5 @@ def test_what_is_set_aside_is_not_planned_with():
 
 
 def test_the_same_question_has_the_same_answer():
-    costs, hosts = layers(random.Random(3), 8), random_cluster(3, 4)
+    costs, hosts = layers(random.Random(3), 8), random_cluster(3, 3)
     assert make_plan(costs, hosts, job()) == make_plan(costs, hosts, job())

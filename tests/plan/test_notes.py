@@ -4,6 +4,7 @@ import random
 import re
 from dataclasses import replace
 
+from effort import usual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
@@ -33,7 +34,7 @@ def test_the_price_of_a_share_is_what_such_a_plan_takes():
 
 
 @given(st.integers(0, 10**6), st.integers(2, 8), st.integers(2, 5), st.integers(1, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=usual(12, 40), deadline=None)
 def test_every_idle_rank_has_one_reason(seed, count, ranks, micros):
     plan = make_plan(layers(random.Random(seed), count), random_cluster(seed, ranks), job(micros, ranks="auto"))
     named = [note.split(";")[0].removeprefix("idle ranks: ") for note in plan.notes if note.startswith("idle ranks: ")]

@@ -95,7 +95,8 @@ def test_a_hundred_steps_touch_no_new_page(name, recompute):
     """Page faults and allocations over 100 steps, once all sizes have been seen; a page more now and then is numpy's or
     the interpreter's own small change. A temporary of one activation would be 16 pages or more in each action.
 
-    The less of two rounds counts: the interpreter's table of strings grows now and then, by 1.9 MB at this size.
+    The less of two rounds counts, of which the second need not be run where the first is good enough: the interpreter's
+    table of strings grows now and then, by 1.9 MB at this size.
     """
     layers, shape, micro_batch, tokens = MODELS[name]
     sizes = {"batch": 4 * micro_batch, "micro_batch": micro_batch}
@@ -127,8 +128,12 @@ def test_a_hundred_steps_touch_no_new_page(name, recompute):
     def story(conductor):
         for step in range(10):
             conductor.train(rows, feed, step, 0.01)
-        return [measure(conductor) for _ in range(2)]
+        first = measure(conductor)
+        return first if within(*first) else map(min, first, measure(conductor))
 
-    faults, peak, left = map(min, zip(*play(case, story).value, strict=True))
+    def within(faults, peak, left):
+        return faults < 100 and peak < 256 * 1024 and left < 64 * 1024
+
+    faults, peak, left = play(case, story).value
     assert faults < 100, f"{faults} page faults in 100 steps"
-    assert peak < 256 * 1024 and left < 64 * 1024
+    assert within(faults, peak, left)
