@@ -28,9 +28,15 @@ pass_on() {     # pass_on SIGNAL: to the launcher; a rank that is not ready woul
     kill "-$1" "$launcher" 2>/dev/null || true
 }
 
+append() {      # mpirun's lines, ours and the program's last one would overwrite each other in a file opened by > alone
+    if [ -f /dev/fd/1 ] && [ -w /dev/fd/1 ]; then exec >>/dev/fd/1; fi
+    if [ -f /dev/fd/2 ] && [ -w /dev/fd/2 ]; then exec 2>>/dev/fd/2; fi
+}
+
 launch() {
     local ending=$1 running=yes
     shift
+    append
     MPIPIPE_OUTCOME=$(mktemp) || fail "no temporary file can be made in ${TMPDIR:-/tmp}"
     export MPIPIPE_OUTCOME
     trap 'rm -f "$MPIPIPE_OUTCOME"' EXIT

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,8 @@ class Steps:
         self.validated: tuple[float | None, float | None] = (None, None)
         self.newest: Path | None = None
         self.stopped = "finished"
+        self.saved: Callable[[], None] = lambda: None
+        """Called for every checkpoint that is whole."""
         self.replanner = Replanner(conductor, run.cluster, self.set_apart)
 
     def run_all(self) -> None:
@@ -249,3 +252,4 @@ class Steps:
         if saved:
             self.newest = saved[-1]
             drop_old(self.newest.parent, self.run.job.run.keep, self.newest)
+            self.saved()

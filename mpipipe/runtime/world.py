@@ -17,6 +17,7 @@ import numpy as np
 from mpipipe.errors import MpipipeError, UserError
 from mpipipe.launcher import launched_size, without_launcher
 from mpipipe.runtime.leftovers import remove_leftovers
+from mpipipe.runtime.lifeline import Lifeline
 from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Rendezvous
 
 OPEN_MPI_CHANNELS = "OMPI_MCA_btl"
@@ -39,6 +40,7 @@ class World:
         self.host = socket.gethostname()
         self.told = False
         """Whether all ranks have been told to end, so that this one may just go."""
+        self.lifeline = Lifeline()
         self.mpi_version = _mpi_version(mpi.Get_library_version())
 
     def transport(self) -> Rendezvous:

@@ -103,6 +103,17 @@ def test_standard_input_is_left_to_whoever_comes_after(scripts: Scripts) -> None
     assert done.stdout == "1\n2\n3\n"
 
 
+def test_lines_that_others_append_to_a_file_of_the_scripts_are_not_overwritten(scripts: Scripts) -> None:
+    file = scripts.top / "printed"
+    scripts.act("mpirun", f"note ready; note ended 0; echo one; echo two >>{file}; echo three >&2")
+    with file.open("w") as printed:
+        subprocess.run(
+            ["jobs/local.sh", "--quiet"], cwd=scripts.top, env=scripts.environment, stdin=subprocess.DEVNULL,
+            stdout=printed, stderr=printed, timeout=30, check=True,
+        )  # fmt: skip
+    assert file.read_text() == "one\ntwo\nthree\n"
+
+
 def test_help_starts_nothing(scripts: Scripts) -> None:
     for script in ("local.sh", "minis.sh", "train.slurm"):
         status, printed = scripts.run(script, "digits", "--help")
