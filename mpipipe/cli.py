@@ -90,7 +90,8 @@ Options:
 Every command runs under mpirun and, as one rank, without it; inspect, plan, schedule and timeline need no MPI.
 bench starts its ranks itself, and is started without mpirun.
 Exit status: 0; 1 for a fault (or a difference); 2 for what the user can mend, said in one line; 130 when interrupted.
-Signals to train: INT and TERM end it at once; USR1 (which mpirun passes on) saves a checkpoint and stops with status 0.
+Signals to train: INT ends it at once; USR1 (which mpirun passes on) saves a checkpoint and stops with status 0; TERM to
+a rank saves too, with status 130, and a second one ends it at once. mpirun itself leaves no time to save after TERM.
 """
 
 import io

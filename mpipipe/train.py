@@ -71,7 +71,10 @@ def train(world: World, request: Request, signals: Signals) -> int:
         world.share(lead.fill_folder)
         hand_out(member, lead.stored.read if lead.stored else None)
         if lead.run is None:
-            return serve(member)
+            assert member.heart is not None
+            member.heart.asked = lambda: signals.terminated
+            with signals.saving():
+                return serve(member)
         conductor = Conductor(member)
         try:
             conductor.compare_clocks()
@@ -182,14 +185,15 @@ def _conduct(run: Run, conductor: Conductor, signals: Signals, lifeline: Lifelin
     conductor.named(conductor.peers)
     steps.saved()
     try:
-        steps.run_all()
+        with signals.saving():
+            steps.run_all()
     except KeyboardInterrupt:
         dead = lifeline.lost() or conductor.watch.dead(conductor.member.peers[CONDUCTOR].host)
         raise InterruptedRunError(f"{dead}{_interrupted(run, steps)}") from None
     except StallError as error:
         raise StallError(f"{error}; {_interrupted(run, steps)}") from None
     leave(run, steps)
-    return 0
+    return InterruptedRunError.status if steps.terminated else 0
 
 
 def _interrupted(run: Run, steps: Steps) -> str:

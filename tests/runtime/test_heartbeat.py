@@ -63,6 +63,15 @@ def test_a_rank_that_computes_for_ever_is_named():
     assert watch.silent() == "rank 1 on mini1 (stage 0): 2 tasks do not end"
 
 
+def test_a_rank_that_was_told_to_end_tells_rank_0():
+    watch, hearts, _ = watched()
+    pass_time(watch, hearts, 2)
+    assert watch.asked() == ""
+    hearts[1].asked = lambda: True
+    pass_time(watch, hearts, 2)
+    assert watch.asked() == "rank 2 on mini2 (stages 1, 3)" and watch.silent() == ""
+
+
 def test_signs_of_life_end_with_the_last():
     watch, hearts, _ = watched()
     for heart in hearts:
