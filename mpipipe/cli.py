@@ -105,9 +105,12 @@ import mpipipe
 from mpipipe.arguments import Arguments
 from mpipipe.commands import COMMANDS
 from mpipipe.errors import InterruptedRunError, MpipipeError, nearest
+from mpipipe.first import let_them_act
 from mpipipe.launcher import rank_0_says_it
 
 MANUAL = __doc__ or ""
+OF_RANKS = {"train", "evaluate", "predict", "generate", "probe"}
+"""Commands that obey signals by themselves, once they have begun."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -144,6 +147,8 @@ def _tell(text: str) -> None:
 
 def _dispatch(arguments: Arguments) -> int:
     name = next(name for name in COMMANDS if arguments[name])
+    if name not in OF_RANKS:
+        let_them_act()
     return COMMANDS[name](arguments)
 
 

@@ -10,13 +10,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from threadpoolctl import threadpool_limits
 
 from mpipipe.errors import InterruptedRunError, MpipipeError, StallError, UserError
-from mpipipe.launcher import note_outcome, under_open_mpi, undo_binding
+from mpipipe.launcher import launched_rank, note_outcome, under_open_mpi, undo_binding
 from mpipipe.runtime.collect import WRITER
-from mpipipe.runtime.lifeline import call_witness, hold_on
+from mpipipe.runtime.lifeline import Lifeline, call_witness, hold_on
 from mpipipe.runtime.member import ActionError
 from mpipipe.runtime.signals import Signals
 from mpipipe.runtime.witness import ENDING_S
@@ -33,15 +34,18 @@ def run_ranks(body: Body) -> int:
     # Worker threads are the parallelism here: BLAS threads on top of them would multiply, and change bits.
     threadpool_limits(limits=1)
     undo_binding()
-    signals = Signals()
-    lifeline = call_witness()
+    lifeline = Lifeline()
     try:
+        signals = Signals()
+        lifeline = call_witness()
         world = open_world()
+        world.lifeline = hold_on(lifeline, world.share, world.rank, world.size, world.host)
     except UserError as error:  # which other hosts may not have met
         print_error(error)
         lifeline.leave(fault=True)
         return error.status
-    world.lifeline = hold_on(lifeline, world.share, world.rank, world.size, world.host)
+    except KeyboardInterrupt:
+        _interrupted_early(lifeline)
     _note(world, "ready")  # every rank has come this far, or MPI would not have started, and handles signals
     try:
         status = body(world, signals)
@@ -71,6 +75,17 @@ def run_ranks(body: Body) -> int:
 def print_error(error: MpipipeError) -> None:
     """One line on standard error."""
     print(f"mpipipe: error: {error}", file=sys.stderr, flush=True)
+
+
+def _interrupted_early(lifeline: Lifeline) -> NoReturn:
+    """Before this rank knew of the others: mpirun, or srun, ends them as well."""
+    said, text = launched_rank() in (None, 0), "mpipipe: interrupted before the ranks were ready"
+    if said and not lifeline.say(text):
+        print(text, file=sys.stderr, flush=True)
+    if said:
+        note_outcome(f"ended {InterruptedRunError.status}")
+    lifeline.leave(ending_s=ENDING_S)
+    os._exit(InterruptedRunError.status)  # MPI may be half started, and its own end would wait for others
 
 
 def _interrupted(world: World, text: str) -> None:

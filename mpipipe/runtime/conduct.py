@@ -55,7 +55,7 @@ class Conductor:
         self.crew = self.member.crew
         self.plan = self.crew.plan
         self.peers = [replace(peer, stages=self.plan.stages_of(peer.rank)) for peer in self.member.peers]
-        self.watch.name([self.peers[rank] for rank in self.others])
+        self.watch.name([self.peers[rank] for rank in self.others], self.plan.step_s)
         self.named(self.peers)
         self.listener = Listener(self.transport, self.plan.lanes)
         self.arrays = [

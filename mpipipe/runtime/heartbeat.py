@@ -16,8 +16,9 @@ from mpipipe.errors import StallError
 from mpipipe.runtime.messages import Patience, RunningTime, Tag, Transport, wait_all
 
 BEAT_S = 0.5
-NOTICE_S = 5.0
-"""A rank that is silent for so long is named; again after twice as long, and so on."""
+NOTICE_S, NOTICE_STEPS = 5.0, 3
+"""A rank that is silent for so long, and for so many predicted steps, is named; again after twice as long, and so
+on."""
 LAST = -1.0
 ASKED = -2.0
 """In the place of the number of tasks: this rank was told to end by TERM."""
@@ -116,13 +117,16 @@ class Watch:
         stall_s: float,
         notice: Callable[[str], None],
         clock: Clock = REAL_CLOCK,
+        step_s: float = 0.0,
     ) -> None:
         self.ranks = [_Listening(peer, transport, clock) for peer in peers]
-        self.stall_s, self.notice, self.notice_s = stall_s, notice, min(NOTICE_S, stall_s / 2)
+        self.stall_s, self.notice = stall_s, notice
         self.clock, self.look_at = clock, clock.now()
+        self.name(peers, step_s)
 
-    def name(self, peers: Sequence[Peer]) -> None:
-        """The same ranks, with other stages."""
+    def name(self, peers: Sequence[Peer], step_s: float) -> None:
+        """The same ranks, with other stages, and with another time of a step as predicted."""
+        self.notice_s = min(max(NOTICE_S, NOTICE_STEPS * step_s), self.stall_s / 2)
         for one, peer in zip(self.ranks, peers, strict=True):
             one.peer = peer
 

@@ -20,7 +20,7 @@ import psutil
 
 from mpipipe.launcher import launched_rank, launcher_above
 from mpipipe.runtime import witness
-from mpipipe.runtime.witness import FAULT, GOODBYE
+from mpipipe.runtime.witness import FAULT, GOODBYE, keep_asking
 
 CONNECT_S = 5.0
 """A host that has not answered by then will not."""
@@ -37,7 +37,8 @@ class Lifeline:
         """Rank 0's: how ranks are called from now on, and how to go on, if they are lost."""
 
     def lost(self) -> str:
-        """Rank 0's: the rank whose process has gone first, as the beginning of a sentence; empty if there is none."""
+        """The rank whose process or host has gone first, as the beginning of a sentence; empty if none is known to
+        have. Ranks other than 0 know of rank 0 only."""
         return ""
 
     def say(self, line: str) -> bool:
@@ -59,6 +60,18 @@ class Held(Lifeline):
         self.thread = threading.Thread(target=self._connect, daemon=True)
         self.thread.start()
 
+    def lost(self) -> str:
+        """See Lifeline."""
+        if self.connection is None:
+            return ""
+        try:
+            gone = self.connection.recv(1) == b""
+        except BlockingIOError:
+            return ""
+        except OSError:
+            gone = True
+        return "rank 0: its process has ended, or its host does not answer; " if gone else ""
+
     def leave(self, *, fault: bool = False, ending_s: float | None = None) -> None:
         """See Lifeline."""
         if self.connection is not None:
@@ -71,6 +84,8 @@ class Held(Lifeline):
                 connection = socket.create_connection(place, CONNECT_S)
                 connection.sendall(self.greeting)
                 if connection.recv(1) == GOODBYE:  # or it was another program
+                    keep_asking(connection)
+                    connection.setblocking(False)
                     self.connection = connection
                     return
                 connection.close()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from mpipipe.clock import REAL_CLOCK
+from mpipipe.first import came
 from mpipipe.launcher import under_open_mpi
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -20,7 +21,10 @@ soon after another is no second wish."""
 
 
 class Signals:
-    """Installed once, by the main thread. mpirun passes USR1 on to every rank."""
+    """Installed once, by the main thread. mpirun passes USR1 on to every rank.
+
+    Signals that have come before are obeyed: raises KeyboardInterrupt for INT and TERM.
+    """
 
     def __init__(
         self, now: Callable[[], float] = REAL_CLOCK.now, killed_soon: Callable[[], bool] = under_open_mpi
@@ -32,6 +36,10 @@ class Signals:
         self._now, self._killed_soon = now, killed_soon
         self._can_save = False
         self._continued_at, self._terminated_at = now() - KILLED_SOON_S, 0.0
+        if any(number != signal.SIGUSR1 for number in came):
+            self.calm()
+            raise KeyboardInterrupt
+        self.stop_asked = bool(came)
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._terminate)
         signal.signal(signal.SIGUSR1, self._ask)

@@ -31,6 +31,11 @@ ENDING_S = 10.0
 """Seconds that a launcher has to end by itself, unless rank 0 said another number: it may have many hosts to ask."""
 GOODBYE, FAULT = b".", b"!"
 """What a rank writes before it ends: it was told to; or it has met an error, and has said so itself."""
+KILLED, UNREACHED = b"", b"?"
+"""What stands for a rank that wrote nothing: the kernel of its host closed the connection, or answers no more."""
+ALIVE_S, ASK_S, ASKS = 10, 5, 4
+"""A connection that is silent for so long is asked by the kernel, again and again, and is lost after so many times. The
+host's kernel answers, however busy the rank is."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +78,27 @@ def children(pid: int) -> list[Program]:
     return [one for number in found if status_of(number)[1:2] == [str(pid)] and (one := program(number))]
 
 
+def keep_asking(connection: socket.socket) -> None:
+    """Let the kernel find out whether the other end is still there."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, ALIVE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, ASK_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, ASKS)
+
+
 def _all_of(read: Callable[[], bytes]) -> Iterator[bytes]:
-    """All that can be read now; empty at the end of a connection, also of one that was reset."""
+    """All that can be read now; KILLED at the end of a connection, UNREACHED where nobody answers any more."""
     while True:
         try:
             data = read()
         except BlockingIOError:
             return
-        except OSError:
-            data = b""
+        except ConnectionError:
+            data = KILLED
+        except OSError:  # timed out, or no route
+            data = UNREACHED
         yield data
-        if not data:
+        if data in (KILLED, UNREACHED):
             return
 
 
@@ -129,11 +144,12 @@ class Known:
 
     def lost(self) -> str:
         """The rank whose process went first, as the beginning of a sentence; empty if none has, or none alone."""
-        if not self.ends or self.ends[0][1]:
+        if not self.ends or self.ends[0][1] in (GOODBYE, FAULT):
             return ""
-        rank = self.ends[0][0]
+        rank, mark = self.ends[0]
         name = self.names[rank] if rank < len(self.names) else f"rank {rank} on {self.hosts.get(rank, 'its host')}"
-        return f"{name}: its process was killed or ended by itself; "
+        found = "its host does not answer" if mark == UNREACHED else "its process was killed or ended by itself"
+        return f"{name}: {found}; "
 
     def verdict(self) -> str:
         """The line to write for a rank 0 that is gone without a word; empty where a rank has said all itself."""
@@ -206,7 +222,7 @@ class Witness:
         self._obey()
         if not self.over:
             all_seen = len(self.ranks) == self.known.size - 1  # else it may well have gone because of another
-            self.known.ends.append((0, b"" if all_seen else GOODBYE))
+            self.known.ends.append((0, KILLED if all_seen else GOODBYE))
             self.last, self.over = self.known.verdict(), True
 
     def _take(self, order: dict[str, Any]) -> None:
@@ -224,19 +240,20 @@ class Witness:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
+                keep_asking(connection)
                 connection.setblocking(False)
                 self.connections[connection.fileno()] = connection
                 self._look_at(connection.fileno())
 
     def _hear(self, connection: socket.socket) -> None:
         for data in _all_of(lambda: connection.recv(4096)):
-            if not data:
-                self._close(connection)
+            if data in (KILLED, UNREACHED):
+                self._close(connection, data)
                 return
             if connection in self.ranks:
                 self._mark(connection, data)
             elif not self._introduce(connection, data):
-                self._close(connection)
+                self._close(connection, GOODBYE)
                 return
 
     def _introduce(self, connection: socket.socket, data: bytes) -> bool:
@@ -256,11 +273,11 @@ class Witness:
             self.marks[connection] = data[:1]
             self.known.ends.append((self.ranks[connection], data[:1]))
 
-    def _close(self, connection: socket.socket) -> None:
+    def _close(self, connection: socket.socket, mark: bytes) -> None:
         del self.connections[connection.fileno()]
         connection.close()
         if connection in self.ranks and connection not in self.marks:
-            self.known.ends.append((self.ranks[connection], b""))
+            self.known.ends.append((self.ranks[connection], mark))
 
 
 def main() -> None:

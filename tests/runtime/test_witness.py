@@ -226,3 +226,15 @@ def test_only_a_rank_0_of_a_launcher_calls_a_witness(monkeypatch):
     for rank in ("", "0", "1"):  # what started these tests is no launcher
         monkeypatch.setenv("OMPI_COMM_WORLD_RANK", rank)
         assert type(lifeline.call_witness()) is lifeline.Lifeline
+
+
+def test_a_rank_knows_that_rank_0_is_gone(scene):
+    assert scene.ranks[1].lost() == ""
+    scene.lose_zero()
+    end_quickly(scene)
+    assert scene.ranks[1].lost().startswith("rank 0: its process has ended")
+
+
+def test_a_host_that_does_not_answer_is_not_taken_for_a_killed_process():
+    known = witness.Known(names=NAMES, ends=[(2, witness.UNREACHED), (1, witness.KILLED)])
+    assert known.lost() == "rank 2 on mini2 (stage 1): its host does not answer; "
