@@ -7,8 +7,10 @@
 #   status    the same; where the program recorded none, the launcher's, but never 0
 #   stopped   why training stopped, as in summary.json: finished, interrupted or stop_after; empty where it did not say
 #
-# USR1 asks the program to save and stop. After TERM, INT and HUP the launcher gets SIGNAL, which is TERM or USR1. A
-# script that traps USR1 from its first line on, and keeps the name in `signal`, loses none.
+# USR1 asks the program to save and stop. After INT the launcher gets SIGNAL, which is TERM or USR1. TERM and HUP ask
+# the program to save, for mpirun would leave it no time to; the second time, or before the program is ready, they do as
+# INT does. A script that traps USR1, TERM, INT and HUP from its first line on, and keeps the name in `signal` (TERM for
+# the last three), loses none.
 #
 # The launcher's own status proves nothing: mpirun ends with 0 when a host has lost its power. So rank 0 of this very
 # start writes lines to the new file MPIPIPE_OUTCOME: "ready" once every rank handles signals, "folder PATH", "stopped
@@ -28,9 +30,27 @@ pass_on() {     # pass_on SIGNAL: to the launcher; a rank that is not ready woul
     kill "-$1" "$launcher" 2>/dev/null || true
 }
 
+append() {      # mpirun's lines, ours and the program's last one would overwrite each other in a file opened by > alone
+    if [ -f /dev/fd/1 ] && [ -w /dev/fd/1 ]; then exec >>/dev/fd/1; fi
+    if [ -f /dev/fd/2 ] && [ -w /dev/fd/2 ]; then exec 2>>/dev/fd/2; fi
+}
+
+stop_soon() {   # stop_soon SIGNAL: after TERM or HUP
+    local before=$signal
+    signal=TERM
+    if [ "$before" != TERM ] && [ -s "$MPIPIPE_OUTCOME" ]; then pass_on USR1 & else pass_on "$1" & fi
+}
+
 launch() {
     local ending=$1 running=yes
     shift
+    ended='' stopped='' status=0
+    if [ "$signal$ending" = TERMTERM ]; then
+        say "stopped before the program was started"
+        status=130
+        return
+    fi
+    append
     MPIPIPE_OUTCOME=$(mktemp) || fail "no temporary file can be made in ${TMPDIR:-/tmp}"
     export MPIPIPE_OUTCOME
     trap 'rm -f "$MPIPIPE_OUTCOME"' EXIT
@@ -41,7 +61,9 @@ launch() {
     set +m
     trap 'signal=USR1; pass_on USR1 &' USR1
     # shellcheck disable=SC2064
-    trap "signal=TERM; pass_on $ending &" TERM INT HUP
+    trap "signal=TERM; pass_on $ending &" INT
+    # shellcheck disable=SC2064
+    trap "stop_soon $ending" TERM HUP
     case $signal in
         USR1) pass_on USR1 & ;;
         TERM) pass_on "$ending" & ;;
@@ -52,6 +74,7 @@ launch() {
         kill -0 "$launcher" 2>/dev/null || running=''
     done
     judge "$(basename "$1")"
+    if [ "$signal" = TERM ] && [ "$status" = 0 ] && [ "$stopped" = interrupted ]; then status=130; fi
 }
 
 judge() {       # judge LAUNCHER: set `status` and `stopped`

@@ -8,8 +8,11 @@
 #
 # The first run makes .venv at the top of the project and installs mpipipe and Open MPI into it. Paths in the arguments
 # are yours: relative ones start where you are, and results go to results/ there. The exit status is that of the program;
-# USR1 makes it save and stop.
+# USR1 makes it save and stop, TERM too (with status 130).
+# shellcheck disable=SC2034     # read by launch
+signal=''
 trap 'signal=USR1' USR1
+trap 'signal=TERM' TERM INT HUP
 set -euo pipefail
 jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=/dev/null

@@ -8,8 +8,11 @@
 #
 # Needed on every machine: this folder at the same path, with its .venv (run jobs/local.sh there once), and a way in
 # from here by ssh without a password; that is looked into first. Job, data and results stay here. The exit status is
-# that of the program; USR1 makes it save and stop.
+# that of the program; USR1 makes it save and stop, TERM too (with status 130).
+# shellcheck disable=SC2034     # read by launch
+signal=''
 trap 'signal=USR1' USR1
+trap 'signal=TERM' TERM INT HUP
 set -euo pipefail
 jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=/dev/null

@@ -2,7 +2,10 @@
 
 import sys
 
-from mpipipe.cli import main
+from mpipipe.first import keep_signals
 
 if __name__ == "__main__":
+    keep_signals()  # before all that is large is loaded
+    from mpipipe.cli import main
+
     sys.exit(main())

@@ -90,7 +90,8 @@ Options:
 Every command runs under mpirun and, as one rank, without it; inspect, plan, schedule and timeline need no MPI.
 bench starts its ranks itself, and is started without mpirun.
 Exit status: 0; 1 for a fault (or a difference); 2 for what the user can mend, said in one line; 130 when interrupted.
-Signals to train: INT and TERM end it at once; USR1 (which mpirun passes on) saves a checkpoint and stops with status 0.
+Signals to train: INT ends it at once; USR1 (which mpirun passes on) saves a checkpoint and stops with status 0; TERM to
+a rank saves too, with status 130, and a second one ends it at once. mpirun itself leaves no time to save after TERM.
 """
 
 import io
@@ -104,9 +105,12 @@ import mpipipe
 from mpipipe.arguments import Arguments
 from mpipipe.commands import COMMANDS
 from mpipipe.errors import InterruptedRunError, MpipipeError, nearest
+from mpipipe.first import let_them_act
 from mpipipe.launcher import rank_0_says_it
 
 MANUAL = __doc__ or ""
+OF_RANKS = {"train", "evaluate", "predict", "generate", "probe"}
+"""Commands that obey signals by themselves, once they have begun."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -143,6 +147,8 @@ def _tell(text: str) -> None:
 
 def _dispatch(arguments: Arguments) -> int:
     name = next(name for name in COMMANDS if arguments[name])
+    if name not in OF_RANKS:
+        let_them_act()
     return COMMANDS[name](arguments)
 
 

@@ -2,12 +2,15 @@
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 
 RANK_NAMES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 LAUNCHERS = {"mpirun", "mpiexec", "prterun", "prted", "orterun", "orted", "hydra_pmi_proxy", "slurmstepd"}
 """Programs that start ranks, by the names (of at most 15 characters) that the kernel shows."""
+FIRST_LAUNCHERS = {"mpirun", "mpiexec", "prterun", "orterun", "mpiexec.hydra"}
+"""Those that a user starts; the others are their deputies on a host."""
+INNER_LAUNCHERS = {"hydra_pmi_proxy"}
+"""Deputies that are also there between a launcher and the ranks of its own host."""
 OUTCOME_NAME = "MPIPIPE_OUTCOME"
 SIZE_NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 
@@ -52,17 +55,27 @@ def under_open_mpi() -> bool:
     return "OMPI_COMM_WORLD_RANK" in os.environ
 
 
-def last_word(text: str, proc: Path = Path("/proc")) -> None:
-    """A line on standard error, even while mpirun is ending the ranks.
+def launcher_above(proc: Path = Path("/proc")) -> int | None:
+    """The process number of the mpirun that started this process, itself or by way of shells and scripts.
 
-    Once it got a signal, Open MPI's mpirun copies nothing more that ranks write, so the line goes to mpirun's own
-    standard error, where that can be opened.
+    None where it is on another machine or belongs to another user, or where something else started the ranks here.
     """
-    if under_open_mpi() and started_by_launcher(proc):
-        with contextlib.suppress(OSError), (proc / str(os.getppid()) / "fd" / "2").open("a") as stream:
-            stream.write(f"{text}\n")
-            return
-    print(text, file=sys.stderr, flush=True)
+    pid = os.getppid()
+    while pid > 1:
+        try:
+            name = (proc / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
+            ours = (proc / str(pid)).stat().st_uid == os.getuid()
+            above = int(
+                (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+            )
+        except (OSError, ValueError, IndexError):
+            return None
+        if name in FIRST_LAUNCHERS:
+            return pid if ours else None
+        if name in LAUNCHERS and name not in INNER_LAUNCHERS:
+            return None
+        pid = above
+    return None
 
 
 def undo_binding() -> None:

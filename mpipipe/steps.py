@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,9 @@ class Steps:
         self.validated: tuple[float | None, float | None] = (None, None)
         self.newest: Path | None = None
         self.stopped = "finished"
+        self.terminated = False
+        self.saved: Callable[[], None] = lambda: None
+        """Called for every checkpoint that is whole."""
         self.replanner = Replanner(conductor, run.cluster, self.set_apart)
 
     def run_all(self) -> None:
@@ -102,7 +106,7 @@ class Steps:
             )
             while self.position.step < run.last_step:
                 self.one_step(next(rows))
-                if self.signals.stop_asked:
+                if self.asked_to_stop():
                     self.stopped = "interrupted"
                     break
             else:
@@ -112,6 +116,15 @@ class Steps:
                 self.save()
             self.conductor.finish_save()
             self.note_saved()
+
+    def asked_to_stop(self) -> bool:
+        """Whether a signal asks this rank to save and stop, or ended another one."""
+        others = self.conductor.watch.asked()
+        if others or self.signals.terminated:
+            self.terminated = True
+            who = "the run" if self.signals.terminated else others
+            self.bar.note(f"{who} was told to end (TERM): saving a checkpoint, then stopping")
+        return self.terminated or self.signals.stop_asked
 
     def one_step(self, batch: Batch) -> None:
         """A batch, its metrics, and what falls due after it."""
@@ -249,3 +262,4 @@ class Steps:
         if saved:
             self.newest = saved[-1]
             drop_old(self.newest.parent, self.run.job.run.keep, self.newest)
+            self.saved()

@@ -38,6 +38,7 @@ from mpipipe.resources import Cluster
 from mpipipe.resume import Start, changes, check_position, find_start, start_position, with_micro_batch
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR
+from mpipipe.runtime.lifeline import Lifeline
 from mpipipe.runtime.serve import serve
 from mpipipe.runtime.signals import Signals
 from mpipipe.runtime.weights import hand_out
@@ -70,11 +71,14 @@ def train(world: World, request: Request, signals: Signals) -> int:
         world.share(lead.fill_folder)
         hand_out(member, lead.stored.read if lead.stored else None)
         if lead.run is None:
-            return serve(member)
+            assert member.heart is not None
+            member.heart.asked = lambda: signals.terminated
+            with signals.saving():
+                return serve(member)
         conductor = Conductor(member)
         try:
             conductor.compare_clocks()
-            status = _conduct(lead.run, conductor, signals)
+            status = _conduct(lead.run, conductor, signals, world.lifeline)
         except UserError as error:
             world.told = True
             conductor.stop(error.status)
@@ -174,23 +178,33 @@ class Lead:
         return True
 
 
-def _conduct(run: Run, conductor: Conductor, signals: Signals) -> int:
+def _conduct(run: Run, conductor: Conductor, signals: Signals, lifeline: Lifeline) -> int:
     steps = Steps(run, conductor, signals)
+    steps.saved = lambda: lifeline.know(rest=_rest(run))
+    conductor.named = lambda peers: lifeline.know(names=[str(peer) for peer in peers])
+    conductor.named(conductor.peers)
+    steps.saved()
     try:
-        steps.run_all()
+        with signals.saving():
+            steps.run_all()
     except KeyboardInterrupt:
-        dead = conductor.watch.dead(conductor.member.peers[CONDUCTOR].host)
+        dead = lifeline.lost() or conductor.watch.dead(conductor.member.peers[CONDUCTOR].host)
         raise InterruptedRunError(f"{dead}{_interrupted(run, steps)}") from None
     except StallError as error:
         raise StallError(f"{error}; {_interrupted(run, steps)}") from None
     leave(run, steps)
-    return 0
+    return InterruptedRunError.status if steps.terminated else 0
 
 
 def _interrupted(run: Run, steps: Steps) -> str:
     steps.conductor.abandon_save()
     steps.write_timeline()
+    return f"interrupted after step {steps.position.step}; {_rest(run)}"
+
+
+def _rest(run: Run) -> str:
+    """What is left of an interrupted run, and how to go on."""
     every = list_checkpoints(run.folder.checkpoints)
     kept = f"the newest checkpoint is {every[-1]}" if every else "no checkpoint had been written"
     going_on = f"; go on with: python -m mpipipe train --resume --out {run.folder.path}" if every else ""
-    return f"interrupted after step {steps.position.step}; {kept}{going_on}"
+    return f"{kept}{going_on}"

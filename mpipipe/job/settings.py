@@ -87,7 +87,7 @@ class RunSettings:
     keep: int = 3
     validate_every: int = 0
     stop_after: int = 0
-    stall_s: float = 120.0
+    stall_s: float = 60.0
     replan: bool = True
 
 

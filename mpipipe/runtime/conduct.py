@@ -20,7 +20,7 @@ from mpipipe.report.timeline import Clocks
 from mpipipe.runtime.collect import Collector, PieceWriter
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.diverged import DivergedError, check_gradients, loss_error
-from mpipipe.runtime.heartbeat import Watch
+from mpipipe.runtime.heartbeat import Peer, Watch
 from mpipipe.runtime.member import Member
 from mpipipe.runtime.messages import Tag, wait_all
 from mpipipe.runtime.move import move, plan_bytes, send_plan
@@ -37,6 +37,8 @@ class Conductor:
         self.member, self.transport = member, member.transport
         self.others = [rank for rank in range(member.crew.plan.ranks) if rank != CONDUCTOR]
         peers = [member.peers[rank] for rank in self.others]
+        self.named: Callable[[list[Peer]], None] = lambda peers: None
+        """Told of all ranks with their stages, at every change of plan."""
         self.watch = Watch(self.transport, peers, member.stall_s, warn, member.work.clock)
         self._take_over()
         self.expected: list[Any] = []
@@ -52,7 +54,9 @@ class Conductor:
         """Know the member's plan, now that it has another."""
         self.crew = self.member.crew
         self.plan = self.crew.plan
-        self.watch.name([replace(self.member.peers[rank], stages=self.plan.stages_of(rank)) for rank in self.others])
+        self.peers = [replace(peer, stages=self.plan.stages_of(peer.rank)) for peer in self.member.peers]
+        self.watch.name([self.peers[rank] for rank in self.others], self.plan.step_s)
+        self.named(self.peers)
         self.listener = Listener(self.transport, self.plan.lanes)
         self.arrays = [
             report_array(sum(self.plan.stages[stage].last - self.plan.stages[stage].first for stage in held))

@@ -16,9 +16,12 @@ from mpipipe.errors import StallError
 from mpipipe.runtime.messages import Patience, RunningTime, Tag, Transport, wait_all
 
 BEAT_S = 0.5
-NOTICE_S = 5.0
-"""A rank that is silent for so long is named; again after twice as long, and so on."""
+NOTICE_S, NOTICE_STEPS = 5.0, 3
+"""A rank that is silent for so long, and for so many predicted steps, is named; again after twice as long, and so
+on."""
 LAST = -1.0
+ASKED = -2.0
+"""In the place of the number of tasks: this rank was told to end by TERM."""
 
 
 def beat_s(stall_s: float) -> float:
@@ -57,13 +60,15 @@ class Heart:
         self.transport, self.coordinator, self.every_s = transport, coordinator, beat_s(stall_s)
         self.clock, self.array = clock, np.zeros(1)
         self.under_way: list[object] = []
+        self.asked: Callable[[], bool] = lambda: False
+        """Whether this rank was told to end."""
         self.beat_at = self.clock.now() + self.every_s
 
     def beat(self, tasks: int = 0) -> None:
         """Send a sign of life if one is due and the last has left: this rank has so many `tasks` in hand."""
         if self.clock.now() < self.beat_at or (self.under_way and not self.transport.finished(self.under_way)):
             return
-        self._send(float(tasks))
+        self._send(ASKED if self.asked() else float(tasks))
 
     def stop(self, patience: Patience) -> None:
         """Send the last one, and wait until it has left."""
@@ -84,6 +89,7 @@ class _Listening:
         self.peer, self.transport = peer, transport
         self.array = np.zeros(1)
         self.silence, self.tasks, self.told_s = RunningTime(clock), 0.0, 0.0
+        self.asked = False
         self.request = self._expect()
 
     def _expect(self) -> object:
@@ -93,7 +99,9 @@ class _Listening:
         """Take in one sign of life, if there is one."""
         if self.tasks == LAST or not self.transport.finished([self.request]):
             return False
-        self.tasks = float(self.array[0])
+        value = float(self.array[0])
+        self.asked = self.asked or value == ASKED
+        self.tasks = 0.0 if value == ASKED else value
         if self.tasks != LAST:
             self.request = self._expect()
         return True
@@ -109,13 +117,16 @@ class Watch:
         stall_s: float,
         notice: Callable[[str], None],
         clock: Clock = REAL_CLOCK,
+        step_s: float = 0.0,
     ) -> None:
         self.ranks = [_Listening(peer, transport, clock) for peer in peers]
-        self.stall_s, self.notice, self.notice_s = stall_s, notice, min(NOTICE_S, stall_s / 2)
+        self.stall_s, self.notice = stall_s, notice
         self.clock, self.look_at = clock, clock.now()
+        self.name(peers, step_s)
 
-    def name(self, peers: Sequence[Peer]) -> None:
-        """The same ranks, with other stages."""
+    def name(self, peers: Sequence[Peer], step_s: float) -> None:
+        """The same ranks, with other stages, and with another time of a step as predicted."""
+        self.notice_s = min(max(NOTICE_S, NOTICE_STEPS * step_s), self.stall_s / 2)
         for one, peer in zip(self.ranks, peers, strict=True):
             one.peer = peer
 
@@ -141,6 +152,10 @@ class Watch:
         if silent:
             return ", ".join(f"{one.peer}: silent for {one.silence.seconds():.0f} s" for one in silent)
         return ", ".join(f"{one.peer}: {one.tasks:.0f} tasks do not end" for one in self.ranks if one.tasks > 0)
+
+    def asked(self) -> str:
+        """Ranks that were told to end."""
+        return ", ".join(str(one.peer) for one in self.ranks if one.asked)
 
     def dead(self, host: str) -> str:
         """Ranks of `host` whose process has ended, as the beginning of a sentence; empty where there is none."""

@@ -8,18 +8,23 @@ import contextlib
 import json
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
 
-from mpipipe.errors import MpipipeError, UserError
+from mpipipe.clock import REAL_CLOCK, Clock
+from mpipipe.errors import MpipipeError, StallError, UserError
 from mpipipe.launcher import launched_size, without_launcher
 from mpipipe.runtime.leftovers import remove_leftovers
-from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Rendezvous
+from mpipipe.runtime.lifeline import Lifeline
+from mpipipe.runtime.messages import LONG_WAIT_S, SHORT_WAIT_S, Rendezvous, RunningTime
 
 OPEN_MPI_CHANNELS = "OMPI_MCA_btl"
+LOOK_S = 2.0
+"""So often a rank that waits for all others looks whether one is lost."""
+LIMIT_S = 600.0
+"""The longest that ranks may take to measure, or to get ready, where nobody can be asked whether they are lost."""
 
 
 class Stopped(Exception):  # noqa: N818
@@ -33,19 +38,22 @@ class Stopped(Exception):  # noqa: N818
 class World:
     """All ranks. Make it with `open_world`."""
 
-    def __init__(self, mpi: Any) -> None:
-        self._mpi, self._comm = mpi, mpi.COMM_WORLD
+    def __init__(self, mpi: Any, clock: Clock = REAL_CLOCK) -> None:
+        self._mpi, self._comm, self.clock = mpi, mpi.COMM_WORLD, clock
         self.rank, self.size = int(self._comm.rank), int(self._comm.size)
         self.host = socket.gethostname()
         self.told = False
         """Whether all ranks have been told to end, so that this one may just go."""
+        self.lifeline = Lifeline()
         self.mpi_version = _mpi_version(mpi.Get_library_version())
 
     def transport(self) -> Rendezvous:
         """Point-to-point messages on a communicator of their own."""
         from mpipipe.runtime.transport import MpiTransport
 
-        return MpiTransport(self._comm.Dup())
+        comm, request = self._comm.Idup()
+        self._wait(request)
+        return MpiTransport(comm)
 
     def share(self, make: Callable[[], Any]) -> Any:
         """What rank 0's `make` returns (plain data), on every rank. Where it raises a MpipipeError, all ranks end:
@@ -95,10 +103,22 @@ class World:
         return json.loads(data.tobytes()) if self.rank else message
 
     def _wait(self, request: Any) -> None:
-        wait_s = SHORT_WAIT_S
+        wait_s, waited = SHORT_WAIT_S, RunningTime(self.clock)
+        look_s, lost = LOOK_S, ""
         while not request.Test():
-            time.sleep(wait_s)
+            if waited.seconds() > look_s:
+                look_s += LOOK_S
+                self._give_up(lost, waited.total_s)
+                lost = self.lifeline.lost()  # its last message may still arrive, until the next look
+            self.clock.sleep(wait_s)
             wait_s = min(2 * wait_s, LONG_WAIT_S)
+
+    def _give_up(self, lost: str, waited_s: float) -> None:
+        """Where nobody is left to wait for. Rank 0 may take its time, for its data may be large; the others may not."""
+        if lost:
+            raise StallError(f"{lost}waiting for all ranks since {waited_s:.0f} s")
+        if self.rank == 0 and waited_s > LIMIT_S:
+            raise StallError(f"waiting for all ranks since {waited_s:.0f} s; one of them hangs, or its host was lost")
 
 
 def _mpi_version(text: str) -> str:

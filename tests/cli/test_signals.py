@@ -33,7 +33,7 @@ def interrupt(desk, child, number=signal.SIGINT, times=frozenset({"timeline.npz"
     assert ended.status == 130, ended
     assert time.monotonic() - sent < 30
     *before, last = ended.err.splitlines()
-    assert all(re.match("epoch |saved |step-.*: saving paused", line) for line in before), ended.err
+    assert all(re.match("epoch |saved |step-.*: saving paused|the run was told", line) for line in before), ended.err
     files = {"checkpoints", "cluster.json", "job.toml", "metrics.csv", "plan.json"}
     run = desk.folder / "run"
     assert {path.name for path in run.iterdir()} == files.union(times)
@@ -41,9 +41,8 @@ def interrupt(desk, child, number=signal.SIGINT, times=frozenset({"timeline.npz"
     return last
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(desk, number):
-    last = interrupt(desk, begin(desk), number)
+def test_interrupted(desk):
+    last = interrupt(desk, begin(desk))
     assert re.fullmatch(r"mpipipe: (error: )?interrupted after step \d+; no checkpoint had been written.*", last)
     assert checkpoints(desk.folder / "run") == []
 
@@ -98,6 +97,26 @@ def test_save_and_stop(desk):
     assert [row["step"] for row in metrics(run)] == [str(step + 1) for step in range(len(rows) + 1)]
     assert before.items() <= tree(run / "checkpoints").items()
     assert summary(run)["stopped"] == "stop_after"
+
+
+def test_term_saves_and_stops_with_a_status(desk):
+    outcome = desk.folder / "outcome"
+    child = begin(desk, variables={"MPIPIPE_OUTCOME": str(outcome)})
+    os.kill(child, signal.SIGTERM)
+    ended = desk.shell.end()
+    assert ended.status == 130, ended
+    run = desk.folder / "run"
+    assert "the run was told to end (TERM): saving a checkpoint, then stopping" in ended.out + ended.err
+    assert checkpoints(run) == [summary(run)["checkpoint"]] == [f"step-{len(metrics(run)):08d}.h5"]
+    assert outcome.read_text() == "ready\nfolder run\nstopped interrupted\nended 130\n"
+
+
+def test_int_ends_what_term_began_to_save(desk):
+    child = begin(desk, "run.checkpoint_every=1", rows=1, mishap="slow_disk")
+    os.kill(child, signal.SIGTERM)
+    time.sleep(0.3)
+    interrupt(desk, child)
+    assert checkpoints(desk.folder / "run") == []
 
 
 def test_save_and_stop_with_a_checkpoint_under_way(desk):

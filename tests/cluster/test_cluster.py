@@ -118,19 +118,30 @@ def mpipipe(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def start_endless(cluster: Cluster, launcher: list[str]) -> subprocess.Popen[bytes]:
+def start_endless(cluster: Cluster, launcher: list[str], *more: str) -> subprocess.Popen[bytes]:
     """A job that is at work on all hosts, and would be for days."""
-    train = cluster.start([*launcher, *ENDLESS, str(cluster.folder / "run")])
+    train = cluster.start([*launcher, *ENDLESS, str(cluster.folder / "run"), *more])
     wait_until(lambda: "/1000000 " in cluster.printed(), 60, cluster.printed)
     assert train.poll() is None, cluster.printed()
     return train
 
 
-def test_the_death_of_a_rank_ends_the_job_with_a_status(cluster: Cluster) -> None:
+def test_the_death_of_a_rank_ends_the_job_with_a_status_and_it_is_named(cluster: Cluster) -> None:
     train = start_endless(cluster, MPIRUN)
     assert cluster.hosts("on", "mini3", "pkill", "-KILL", "-f", "mpipipe train").returncode == 0
     assert train.wait(timeout=15) != 0, cluster.printed()
+    line = r"^mpipipe: rank 3 on mini3 \(stage \d\): its process was killed or ended by itself; "
+    wait_until(lambda: bool(re.search(line, cluster.printed(), re.MULTILINE)), 15, cluster.printed)
     wait_until(lambda: not any(map(cluster.ranks_on, HOSTS)), 15, lambda: "ranks are left")
+
+
+def test_a_host_that_loses_its_power_ends_plain_mpirun_with_a_status_and_is_named(cluster: Cluster) -> None:
+    train = start_endless(cluster, MPIRUN, "--set", "run.stall_s=5")
+    assert cluster.hosts("poweroff", "mini5").returncode == 0
+    assert train.wait(timeout=60) != 0, cluster.printed()
+    assert re.search(r"^mpipipe: error: rank 5 on mini5 \(stage \d\): silent for ", cluster.printed(), re.MULTILINE)
+    wait_until_no_rank_is_left(cluster)
+    assert cluster.hosts("on", "thinkpad", "pgrep", "prterun|ssh$").returncode == 1
 
 
 def need_venv() -> None:

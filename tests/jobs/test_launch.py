@@ -74,14 +74,48 @@ def test_usr1_before_the_program_is_ready_waits_for_it(scripts: Scripts) -> None
     assert finish(script) == (0, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_term_int_and_hup_end_the_program(scripts: Scripts, number: signal.Signals) -> None:
-    ends = "trap 'note ended 130; exit 130' TERM\n"
-    scripts.act("mpirun", f"{ends}note ready; touch {scripts.top}/working\n{WAITS}")
+ENDS = "trap 'note ended 130; exit 130' TERM\n"
+
+
+def test_int_ends_the_program(scripts: Scripts) -> None:
+    scripts.act("mpirun", f"{SAVES}{ENDS}note ready; touch {scripts.top}/working\n{WAITS}")
+    script = scripts.start("local.sh", "--quiet")
+    wait_for(script, scripts.top / "working")
+    script.send_signal(signal.SIGINT)
+    assert finish(script) == (130, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_term_and_hup_let_the_program_save_and_have_a_status(scripts: Scripts, number: signal.Signals) -> None:
+    saves = f"trap 'touch {scripts.top}/saved; note stopped interrupted; note ended 0; exit 0' USR1\n"
+    scripts.act("mpirun", f"{saves}{ENDS}note ready; touch {scripts.top}/working\n{WAITS}")
     script = scripts.start("local.sh", "--quiet")
     wait_for(script, scripts.top / "working")
     script.send_signal(number)
     assert finish(script) == (130, "")
+    assert (scripts.top / "saved").exists()
+
+
+def test_a_second_term_ends_a_program_that_saves(scripts: Scripts) -> None:
+    scripts.act(
+        "mpirun", f"trap 'touch {scripts.top}/saving' USR1\n{ENDS}note ready; touch {scripts.top}/working\n{WAITS}"
+    )
+    script = scripts.start("local.sh", "--quiet")
+    wait_for(script, scripts.top / "working")
+    script.send_signal(signal.SIGTERM)
+    wait_for(script, scripts.top / "saving")
+    script.send_signal(signal.SIGTERM)
+    assert finish(script) == (130, "")
+
+
+def test_term_while_the_environment_is_prepared_starts_no_program(scripts: Scripts) -> None:
+    scripts.act("python", f"touch {scripts.top}/preparing; until [ -e {scripts.top}/go ]; do sleep 0.05; done")
+    script = scripts.start("local.sh", "--quiet")
+    wait_for(script, scripts.top / "preparing")
+    script.send_signal(signal.SIGTERM)
+    (scripts.top / "go").touch()
+    assert finish(script) == (130, "local.sh: stopped before the program was started\n")
+    assert "mpirun" not in scripts.calls()
 
 
 def test_term_before_the_program_is_ready_ends_it(scripts: Scripts) -> None:
@@ -101,6 +135,17 @@ def test_standard_input_is_left_to_whoever_comes_after(scripts: Scripts) -> None
         capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     assert done.stdout == "1\n2\n3\n"
+
+
+def test_lines_that_others_append_to_a_file_of_the_scripts_are_not_overwritten(scripts: Scripts) -> None:
+    file = scripts.top / "printed"
+    scripts.act("mpirun", f"note ready; note ended 0; echo one; echo two >>{file}; echo three >&2")
+    with file.open("w") as printed:
+        subprocess.run(
+            ["jobs/local.sh", "--quiet"], cwd=scripts.top, env=scripts.environment, stdin=subprocess.DEVNULL,
+            stdout=printed, stderr=printed, timeout=30, check=True,
+        )  # fmt: skip
+    assert file.read_text() == "one\ntwo\nthree\n"
 
 
 def test_help_starts_nothing(scripts: Scripts) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from .ranks import NOTHING, command, environment, newest, quick, run, settings, tracebacks
@@ -111,6 +112,20 @@ def test_usr1_saves_and_stops(tmp_path):
     assert process.returncode == 0, err
     assert newest(job).exists()
     assert b"go on with" in out
+
+
+@pytest.mark.parametrize("ranks", [(0, 1, 2), (2,)], ids=["all", "one"])
+def test_term_to_ranks_saves_and_stops_with_a_status(tmp_path, ranks):
+    job, process = start(tmp_path)
+    for child in psutil.Process(process.pid).children():
+        if child.environ().get("OMPI_COMM_WORLD_RANK") in set(map(str, ranks)):
+            child.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert newest(job).exists()
+    assert b"go on with" in out
+    assert b"was told to end (TERM): saving a checkpoint, then stopping" in out + err
+    assert ranks != (2,) or re.search(rb"rank 2 on \S+ \(stage \d\) was told to end", out + err)
 
 
 def start(tmp_path):

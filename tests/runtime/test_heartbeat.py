@@ -63,6 +63,26 @@ def test_a_rank_that_computes_for_ever_is_named():
     assert watch.silent() == "rank 1 on mini1 (stage 0): 2 tasks do not end"
 
 
+def test_a_job_of_long_steps_is_told_later_who_is_silent():
+    watch, hearts, said = watched()
+    watch.name([one.peer for one in watch.ranks], 6.0)
+    pass_time(watch, hearts[:1], 17)
+    assert said == []
+    pass_time(watch, hearts[:1], 5)
+    assert len(said) == 1
+    watch.name([one.peer for one in watch.ranks], 1000.0)  # but never so late that the run has ended before
+    assert watch.notice_s == STALL_S / 2
+
+
+def test_a_rank_that_was_told_to_end_tells_rank_0():
+    watch, hearts, _ = watched()
+    pass_time(watch, hearts, 2)
+    assert watch.asked() == ""
+    hearts[1].asked = lambda: True
+    pass_time(watch, hearts, 2)
+    assert watch.asked() == "rank 2 on mini2 (stages 1, 3)" and watch.silent() == ""
+
+
 def test_signs_of_life_end_with_the_last():
     watch, hearts, _ = watched()
     for heart in hearts:
