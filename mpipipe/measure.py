@@ -3,7 +3,8 @@
 Rank 0 alone knows what was timed before; it tells each rank what is missing.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -11,11 +12,15 @@ from mpipipe.calibration import Subject, sizes
 from mpipipe.job import Job
 from mpipipe.layers import build_model, signature
 from mpipipe.records import from_plain, to_plain
-from mpipipe.resources import LayerTimes, Link, Pretence, is_crowded, memory, scaled, times_of
+from mpipipe.resources import Host, LayerTimes, Link, Pretence, is_crowded, memory, scaled, times_of
 from mpipipe.runtime.links import Line, measure_link, tournament
 from mpipipe.runtime.slow_links import over_links
 from mpipipe.runtime.timing import Timing, time_layers
 from mpipipe.runtime.world import World
+
+ROUNDS = 2
+CHANGED = 1.1
+"""A host that takes so many times as long as before for a layer, or as little, is not as it was."""
 
 
 @dataclass(frozen=True)
@@ -33,45 +38,104 @@ class Errand:
     wanted: tuple[tuple[tuple[str, ...], ...], ...]
 
 
+Times = tuple[LayerTimes, ...]
+Wanted = tuple[tuple[tuple[str, ...], ...], ...]
+
+
 def measure(world: World, subject: Subject | None, pretence: Pretence | None = None) -> Subject | None:
     """Every rank calls this; rank 0 with the subject, which comes back with all links, and with the times of layers
     that it had no times of. Pretended hosts are as slow, and as slow to reach, as is pretended."""
-    told = world.share(lambda: to_plain(_errand(subject)) if subject else None)
-    errand = from_plain(Errand, told, "errand")
-    world.meet()
     slower = 1 / pretence.speed(world.rank, 1) if pretence else 1.0
-    times = [scaled(one, slower) for one in _time(errand, world.rank)]
-    links = _measure_links(world, errand.hosts, pretence)
-    answers = world.gather([to_plain(times), to_plain(links)])
+
+    def time_all(errand: Errand | None) -> list[Times]:
+        told = from_plain(Errand, world.share(lambda: to_plain(errand) if errand else None), "errand")
+        world.meet()
+        answers = world.gather([to_plain(scaled(one, slower)) for one in _time(told, world.rank)]) or []
+        return [tuple(from_plain(LayerTimes, one, "times") for one in times) for times in answers]
+
+    if subject is not None:
+        subject = time_layers_of(subject, time_all)
+    else:
+        for _ in range(ROUNDS):
+            time_all(None)
+    hosts = world.share(lambda: [host.name for host in subject.cluster.hosts] if subject else None)
+    answers = world.gather([to_plain(link) for link in _measure_links(world, hosts, pretence)])
     if subject is None or answers is None:
         return None
-    by_rank = [tuple(from_plain(LayerTimes, one, "times") for one in times) for times, _ in answers]
-    every = tuple(from_plain(Link, one, "link") for _, links in answers for one in links)
-    return _with_times(replace(subject, cluster=replace(subject.cluster, links=every)), by_rank)
+    every = tuple(from_plain(Link, one, "link") for links in answers for one in links)
+    return replace(subject, cluster=replace(subject.cluster, links=every))
 
 
 def measure_alone(subject: Subject) -> Subject:
     """The same where there is one rank, and no MPI."""
-    return _with_times(subject, [_time(_errand(subject), 0)])
+    return time_layers_of(subject, lambda errand: [_time(errand, 0)])
 
 
-def _errand(subject: Subject) -> Errand:
-    job, model, hosts = subject.job, subject.model, subject.cluster.hosts
-    kinds = dict.fromkeys(signature(model, i) for i in range(len(model.layers)))
-    every = sizes(job)
+def time_layers_of(subject: Subject, time_all: Callable[[Errand], list[Times]]) -> Subject:
+    """With the times of all layers; `time_all` is asked for those of some, by rank. In ROUNDS: first one layer of those with known times, for a host that takes another time for it than it did is
+    not as it was, and its times are forgotten; then all without times."""
+    subject = _without_old_times(subject, time_all(_errand(subject, _costliest(subject))))
+    return _with_times(subject, time_all(_errand(subject, _missing(subject))))
+
+
+def _errand(subject: Subject, wanted: Wanted) -> Errand:
+    hosts, every = subject.cluster.hosts, sizes(subject.job)
     return Errand(
-        job,
-        model.shapes[0],
+        subject.job,
+        subject.model.shapes[0],
         every,
         tuple(subject.at(size).swept_bytes for size in every),
         tuple(host.name for host in hosts),
         tuple(host.threads for host in hosts),
         tuple(is_crowded(subject.cluster, host) for host in hosts),
-        tuple(
-            tuple(tuple(kind for kind in kinds if times_of(host, kind, size) is None) for size in every)
-            for host in hosts
-        ),
+        wanted,
     )
+
+
+def _missing(subject: Subject) -> Wanted:
+    """By rank and size of micro-batch, the layers without times."""
+    kinds = Counter(_signatures(subject))
+    return tuple(
+        tuple(
+            tuple(kind for kind in kinds if times_of(host, kind, size) is None) for size in sizes(subject.job)
+        )
+        for host in subject.cluster.hosts
+    )  # fmt: skip
+
+
+def _costliest(subject: Subject) -> Wanted:
+    """By rank and size, of the layers with times, that which takes the most time of all; for one size only."""
+    kinds = Counter(_signatures(subject))
+    every = sizes(subject.job)
+
+    def of(host: Host) -> tuple[tuple[str, ...], ...]:
+        for i, size in enumerate(every):
+            known = {kind: times for kind in kinds if (times := times_of(host, kind, size)) is not None}
+            if known:
+                most = max(known, key=lambda kind: kinds[kind] * _all_seconds(known[kind]))
+                return tuple((most,) if i == j else () for j in range(len(every)))
+        return ((),) * len(every)
+
+    return tuple(map(of, subject.cluster.hosts))
+
+
+def _without_old_times(subject: Subject, again: Sequence[Times]) -> Subject:
+    """Hosts that take other times than are known of them have none."""
+    now = _by_host(subject, again)
+
+    def is_as_before(host: Host, one: LayerTimes) -> bool:
+        known = times_of(host, one.layer, one.micro_batch)
+        return known is not None and 1 / CHANGED < _all_seconds(one) / max(_all_seconds(known), 1e-9) < CHANGED
+
+    hosts = tuple(
+        host if all(is_as_before(host, one) for one in now[host.name]) else replace(host, layers=())
+        for host in subject.cluster.hosts
+    )
+    return replace(subject, cluster=replace(subject.cluster, hosts=hosts))
+
+
+def _signatures(subject: Subject) -> list[str]:
+    return [signature(subject.model, i) for i in range(len(subject.model.layers))]
 
 
 def _time(errand: Errand, rank: int) -> tuple[LayerTimes, ...]:
@@ -102,19 +166,29 @@ def _measure_links(world: World, hosts: Sequence[str], pretence: Pretence | None
     return found
 
 
-def _with_times(subject: Subject, by_rank: Sequence[tuple[LayerTimes, ...]]) -> Subject:
-    """Ranks of one host are alike: each gets the mean of what they found, besides the times that were known."""
+def _with_times(subject: Subject, by_rank: Sequence[Times]) -> Subject:
+    """With these besides the times that were known."""
+    found = _by_host(subject, by_rank)
+    hosts = tuple(replace(host, layers=(*host.layers, *found[host.name])) for host in subject.cluster.hosts)
+    return replace(subject, cluster=replace(subject.cluster, hosts=hosts))
+
+
+def _by_host(subject: Subject, by_rank: Sequence[Times]) -> dict[str, Times]:
+    """Ranks of one host are alike: each gets the mean of what they found."""
     groups: dict[str, list[LayerTimes]] = {}
     for host, times in zip(subject.cluster.hosts, by_rank, strict=True):
         groups.setdefault(host.name, []).extend(times)
-    means = {name: _means(times) for name, times in groups.items()}
-    hosts = tuple(replace(host, layers=(*host.layers, *means[host.name])) for host in subject.cluster.hosts)
-    return replace(subject, cluster=replace(subject.cluster, hosts=hosts))
+    return {name: _means(times) for name, times in groups.items()}
 
 
 def _means(times: Sequence[LayerTimes]) -> tuple[LayerTimes, ...]:
     kinds = dict.fromkeys((one.layer, one.micro_batch) for one in times)
     return tuple(_mean([one for one in times if (one.layer, one.micro_batch) == kind]) for kind in kinds)
+
+
+def _all_seconds(times: LayerTimes) -> float:
+    """Of F, I and W."""
+    return times.forward_s + times.input_s + times.weight_s
 
 
 def _mean(times: Sequence[LayerTimes]) -> LayerTimes:

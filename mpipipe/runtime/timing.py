@@ -25,11 +25,13 @@ from mpipipe.runtime.slots import DTYPE
 from mpipipe.runtime.stage import NonFiniteLossError, Stage
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
 
-BLOCKS, ENOUGH_S, BLOCK_S, MOST_S = 5, 0.04, 0.005, 1.0
+BLOCKS, ENOUGH_S, BLOCK_S, MOST_S = 5, 0.06, 0.005, 1.0
 """An action is repeated until it took ENOUGH_S, and for at least so many blocks, of which each takes BLOCK_S or one
 round; all of this of the time that counts, which is CPU time where the threads of the host outnumber its cores. No new
 block begins after MOST_S by the clock."""
-MOST_SWEPT_BYTES = 1 << 25
+MOST_SWEPT_BYTES = 1 << 23
+"""More than that makes layers of 1 to 2 MB, as in `digits`, 1.3 to 1.5 times as slow as in a stage (Zen 3, 32 MB of L3
+cache); with 1 MB they are 0.7 to 0.9 times as slow, with this 0.9 to 1.15."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class _Bench:
 
 def swept_bytes(costs: Iterable[LayerCost], ranks: int) -> int:
     """What a stage of one of `ranks` reads and writes for a micro-batch: the power of two below it, at most
-    MOST_SWEPT_BYTES. Layers found in the caches add up to 72% to 92% of their stage's time; so, to 85% to 99%."""
+    MOST_SWEPT_BYTES. Layers found in the caches add up to 72% to 92% of their stage's time."""
     all_bytes = sum(cost.weight_bytes + cost.gradient_bytes + cost.saved_bytes + cost.held_bytes for cost in costs)
     return min(MOST_SWEPT_BYTES, 1 << max(0, (all_bytes // ranks).bit_length() - 1))
 

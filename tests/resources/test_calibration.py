@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mpipipe.calibration import PATH, Subject, recall, remember, sizes
 from mpipipe.job import Job, ModelSettings, TrainSettings
-from mpipipe.layers import build_model
-from mpipipe.measure import measure_alone
+from mpipipe.layers import build_model, signature
+from mpipipe.measure import measure_alone, time_layers_of
 from mpipipe.resources import Cluster, Host, LayerTimes
 
 LAYERS = ({"kind": "linear", "outputs": 4}, {"kind": "relu"})
@@ -160,3 +160,35 @@ def test_every_size_of_micro_batches_to_choose_from_is_remembered_and_recalled(p
     assert len(every) > 1
     remember(timed(open_, *every), True, path)
     assert known(open_, path) == [every]
+
+
+@pytest.mark.parametrize(("slower", "rounds"), [(1.05, [["linear"], []]), (1.4, [["linear"], ["linear", "relu"]])])
+def test_one_layer_tells_whether_a_host_is_as_it_was(slower, rounds):
+    """Its costliest. A host that takes as long for it as before keeps its times; of another, all are taken again."""
+    names = [signature(MODEL, i) for i in range(len(LAYERS))]
+    linear, relu = times(names[0], forward_s=2e-3), times(names[1], forward_s=1e-3)
+    other = {one.layer: replace(one, forward_s=slower * one.forward_s) for one in (linear, relu)}
+    other = {name: replace(one, weight_s=slower * one.weight_s) for name, one in other.items()}
+    asked = []
+
+    def time_all(errand):
+        (wanted,) = errand.wanted[0]
+        asked.append([name.partition("(")[0] for name in wanted])
+        return [tuple(other[name] for name in wanted)]
+
+    found = time_layers_of(timed(subject(), linear, relu), time_all)
+    assert asked == rounds
+    assert found.cluster.hosts[0].layers == ((linear, relu) if slower < 1.1 else tuple(other.values()))
+
+
+def test_a_host_without_times_has_all_taken_at_once():
+    names = [signature(MODEL, i) for i in range(len(LAYERS))]
+    asked = []
+
+    def time_all(errand):
+        asked.append(errand.wanted[0][0])
+        return [tuple(times(name) for name in errand.wanted[0][0])]
+
+    found = time_layers_of(subject(), time_all)
+    assert asked == [(), tuple(names)]
+    assert [one.layer for one in found.cluster.hosts[0].layers] == names
