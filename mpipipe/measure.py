@@ -72,8 +72,11 @@ def measure_alone(subject: Subject) -> Subject:
 
 
 def time_layers_of(subject: Subject, time_all: Callable[[Errand], list[Times]]) -> Subject:
-    """With the times of all layers; `time_all` is asked for those of some, by rank. In ROUNDS: first one layer of those with known times, for a host that takes another time for it than it did is
-    not as it was, and its times are forgotten; then all without times."""
+    """The subject with the times of all layers. `time_all` times those that it is asked for, by rank, in ROUNDS.
+
+    First one layer of those with known times: a host that takes another time for it than it did is not as it was, and
+    its times are forgotten. Then all layers without times.
+    """
     subject = _without_old_times(subject, time_all(_errand(subject, _costliest(subject))))
     return _with_times(subject, time_all(_errand(subject, _missing(subject))))
 
