@@ -11,15 +11,17 @@ import numpy as np
 
 from mpipipe.layers import Array, LayerCost, Work
 from mpipipe.plan.problem import Problem
-from mpipipe.resources.cluster import Cluster, Host, is_crowded, times_of
+from mpipipe.resources.cluster import Cluster, Host, is_crowded, ranks_sharing, times_of
 
 LOOK_S, SHARED_LOOK_S, PART_LOOK_S, MOST_LOOK_S = 0.2e-3, 1e-3, 0.5e-3, 10e-3
 """A rank that waits for messages looks for them so often at the least, and leaves its core to others meanwhile. Where
 ranks share too few cores a look is at the others' expense: nine ranks that looked every fifth of a millisecond took a
 fifth of two cores. So the interval grows with the wait, up to a millisecond. A look takes 0.07 ms of CPU time; with a
 part of a core only, the interval is PART_LOOK_S divided by that part, but no more than MOST_LOOK_S."""
-NOTICE_S, SHARED_NOTICE_S = 0.25e-3, 0.4e-3
-"""Seconds from when a message has come to another rank until what waits for it begins."""
+NOTICE_S, BUSY_NOTICE_S = 0.25e-3, 1e-3
+"""Seconds from when a message has come to another rank until what waits for it begins: with a core that is free to
+look, and where workers may have all cores, and look once a millisecond. 1.0 to 1.6 ms were measured there, 2 and 4 ranks
+on 2 cores."""
 UPDATE_PASSES = 12
 """Elements read or written for each weight by an optimizer's update and the gradient's norm."""
 
@@ -50,7 +52,7 @@ def survey_ground(
     hosts = cluster.hosts
     seconds, unmeasured = _layer_seconds(costs, hosts, micro_batch)
     links = [[cluster.link(a.name, b.name) for b in hosts] for a in hosts]
-    each = np.array([notice_seconds(look_seconds(cluster, host)) for host in hosts])
+    each = np.array([notice_seconds(cluster, host) for host in hosts])
     notice_s = (each + each[:, None]) / 2
     pools = [host.core_pool for host in hosts]
     problem = Problem(
@@ -91,9 +93,11 @@ def look_seconds(cluster: Cluster, host: Host) -> float:
     return max(SHARED_LOOK_S, min(MOST_LOOK_S, PART_LOOK_S / host.cores_left))
 
 
-def notice_seconds(look_s: float) -> float:
-    """NOTICE_S of a rank that looks so often; half an interval, on the average, where that is more."""
-    return NOTICE_S if look_s == LOOK_S else max(SHARED_NOTICE_S, look_s / 2 * (look_s > SHARED_LOOK_S))
+def notice_seconds(cluster: Cluster, host: Host) -> float:
+    """Of a host's ranks; with a part of a core, half an interval between two looks, on the average."""
+    if not 0 < host.cores_left <= sum(other.threads for other in ranks_sharing(cluster, host)):
+        return NOTICE_S
+    return max(BUSY_NOTICE_S, look_seconds(cluster, host) / 2)
 
 
 def seconds(work: Work, host: Host) -> float:
