@@ -40,7 +40,9 @@ class Subject:
     @property
     def swept_bytes(self) -> int:
         """Bytes that are read between two turns of a layer."""
-        return swept_bytes(layer_costs(self.model, self.job.train), len(self.cluster.hosts))
+        return swept_bytes(
+            layer_costs(self.model, self.job.train), len({host.core_pool for host in self.cluster.hosts})
+        )
 
 
 def sizes(job: Job) -> tuple[int, ...]:

@@ -20,8 +20,8 @@ fifth of two cores. So the interval grows with the wait, up to a millisecond. A 
 part of a core only, the interval is PART_LOOK_S divided by that part, but no more than MOST_LOOK_S."""
 NOTICE_S, BUSY_NOTICE_S = 0.25e-3, 1e-3
 """Seconds from when a message has come to another rank until what waits for it begins: with a core that is free to
-look, and where workers may have all cores, and look once a millisecond. 1.0 to 1.6 ms were measured there, 2 and 4 ranks
-on 2 cores."""
+look, and where workers may have all cores, and look once a millisecond. 1.0 to 1.6 ms were measured there, with 2 and
+4 ranks on 2 cores."""
 UPDATE_PASSES = 12
 """Elements read or written for each weight by an optimizer's update and the gradient's norm."""
 
