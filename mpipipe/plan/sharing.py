@@ -16,7 +16,7 @@ from mpipipe.schedule import Cores, StageCost
 
 TASK_S = 30e-6
 """Seconds that each task costs besides its work: the queue, the schedule, the first touch of numpy."""
-MAIN_S, PART_MAIN_S = 0.25e-3, 1.5e-3
+MAIN_S, PART_MAIN_S = 0.3e-3, 1.5e-3
 """And what a rank's main thread takes of a core for each task, its messages and its looks, which counts where no core
 is free. Beside eight others, with a tenth to a quarter of a core each, it finds nothing in the caches."""
 

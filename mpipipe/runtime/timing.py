@@ -62,7 +62,8 @@ class _Bench:
 
 def swept_bytes(costs: Iterable[LayerCost], hosts: int) -> int:
     """What the stages of one of `hosts` read and write for a micro-batch: the power of two below it, at most
-    MOST_SWEPT_BYTES. The ranks of a host share its caches. Layers found in the caches add up to 72% to 92% of their stage's time."""
+    MOST_SWEPT_BYTES. The ranks of a host share its caches. Layers found in the caches add up to 72% to 92% of their
+    stage's time."""
     all_bytes = sum(cost.weight_bytes + cost.gradient_bytes + cost.saved_bytes + cost.held_bytes for cost in costs)
     return min(MOST_SWEPT_BYTES, 1 << max(0, (all_bytes // hosts).bit_length() - 1))
 
