@@ -10,7 +10,8 @@ import pytest
 from mpipipe import first
 
 HOLD = """
-import os, runpy, sys, threading
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it
 class Slow:
     def find_spec(self, name, path=None, target=None):
         if name == "numpy" and not os.environ.get("SENT"):
