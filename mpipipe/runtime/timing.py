@@ -25,10 +25,11 @@ from mpipipe.runtime.slots import DTYPE
 from mpipipe.runtime.stage import NonFiniteLossError, Stage
 from mpipipe.runtime.workqueue import Task, TaskError, WorkQueue
 
-BLOCKS, ENOUGH_S, BLOCK_S, MOST_S = 5, 0.06, 0.005, 1.0
-"""An action is repeated until it took ENOUGH_S, and for at least so many blocks, of which each takes BLOCK_S or one
-round; all of this of the time that counts, which is CPU time where the threads of the host outnumber its cores. No new
-block begins after MOST_S by the clock."""
+BLOCKS, MOST_BLOCKS, ROUNDS = 5, 12, 10
+ENOUGH_S, BLOCK_S, MOST_S = 0.06, 0.005, 1.0
+"""An action is repeated in blocks, of ROUNDS or of BLOCK_S if that is less, until it took ENOUGH_S, in BLOCKS at least
+and MOST_BLOCKS at the most. All of this of the time that counts, which is CPU time where the threads of the host
+outnumber its cores; by the clock, no round begins after MOST_S."""
 MOST_SWEPT_BYTES = 1 << 23
 """More than that makes layers of 1 to 2 MB, as in `digits`, 1.3 to 1.5 times as slow as in a stage (Zen 3, 32 MB of L3
 cache); with 1 MB they are 0.7 to 0.9 times as slow, with this 0.9 to 1.15."""
@@ -189,19 +190,23 @@ def _seconds(bench: _Bench, by_micro: list[list[Task]], spent: Callable[[WorkQue
         return 0.0
     work = bench.work
     work.run_all(tasks)  # takes scratch, and whatever else is made once
+    began = work.clock.now()
+
+    def late() -> bool:
+        return work.clock.now() - began > MOST_S
 
     def block() -> tuple[float, int]:
         busy_s, rounds = 0.0, 0
-        while busy_s < BLOCK_S * work.threads:
+        while not rounds or (busy_s < BLOCK_S * work.threads and rounds < ROUNDS and not late()):
             work.run_all([(None, bench.sweep)] * work.threads)
             before_s = spent(work)
             work.run_all(tasks)
             busy_s, rounds = busy_s + spent(work) - before_s, rounds + 1
         return busy_s, rounds
 
-    began, blocks = work.clock.now(), [block()]
-    while len(blocks) < BLOCKS or sum(busy_s for busy_s, _ in blocks) < ENOUGH_S * work.threads:
-        if work.clock.now() - began > MOST_S:
+    blocks = [block()]
+    while len(blocks) < MOST_BLOCKS and not late():
+        if len(blocks) >= BLOCKS and sum(busy_s for busy_s, _ in blocks) >= ENOUGH_S * work.threads:
             break
         blocks.append(block())
     return statistics.median(busy_s / (rounds * len(by_micro)) for busy_s, rounds in blocks)

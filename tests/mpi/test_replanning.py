@@ -53,7 +53,8 @@ def test_a_rank_slowed_to_a_fifth_of_its_speed_in_mid_run(tmp_path):
     assert moved > 20
     assert "moved" not in calm_said
     assert same(newest(run_), newest(calm)) == ""
-    *_, before = sorted(run_.glob("plan-until-*.json"), key=lambda path: int(re.findall(r"\d+", path.stem)[-1]))
+    until = {int(re.findall(r"\d+", path.stem)[-1]): path for path in run_.glob("plan-until-*.json")}
+    before = until[min(step for step in until if step > 20)]  # a busy machine may have led to another one, too
     share = [layers_of(json.loads(path.read_text()), 1) for path in (before, run_ / "plan.json")]
     assert share[1] < share[0]
 
