@@ -163,9 +163,10 @@ class _Simulator:
             lane = lanes[i]
             if tasks[i]:
                 free[lane] += 1
-                worked = (end - self.began[i]) * self.works[self.wiring.group[i]]
-                self.began[i] = end - worked
-                busy[lane] += worked
+                part = self.works[wiring.group[i]]
+                if part < 1:
+                    self.began[i] = end - (end - self.began[i]) * part
+                busy[lane] += end - self.began[i]
             for user in users[i]:
                 missing[user] -= 1
                 if not missing[user]:
