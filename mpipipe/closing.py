@@ -22,8 +22,9 @@ from mpipipe.report import (
 )
 from mpipipe.report.compared_table import bubble_lines
 from mpipipe.resources import peak_since
+from mpipipe.run import Run
 from mpipipe.runtime.crew import CONDUCTOR
-from mpipipe.steps import Run, Steps
+from mpipipe.steps import Steps
 
 
 def leave(run: Run, steps: Steps) -> None:

@@ -9,11 +9,11 @@ from types import FrameType
 
 KEPT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 came: list[int] = []
-"""Signals that have come, in order."""
+"""Signals that have come, in order. A handler has no caller that could hold this list, so it belongs to the module."""
 
 
 def keep_signals() -> None:
-    """From now on they are kept. Whoever can obey them installs handlers of its own, and looks at `came`."""
+    """Keep INT, TERM and USR1 in `came` from now on, until `Signals` or `let_them_act` installs other handlers."""
     for number in KEPT:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as for nohup, or what a shell starts with &
             signal.signal(number, _keep)

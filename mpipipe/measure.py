@@ -18,7 +18,10 @@ from mpipipe.runtime.slow_links import over_links
 from mpipipe.runtime.timing import Timing, time_layers
 from mpipipe.runtime.world import World
 
-ROUNDS = 2
+Times = tuple[LayerTimes, ...]
+"""What one rank timed."""
+Wanted = tuple[tuple[tuple[str, ...], ...], ...]
+"""The layers to time, by rank and size of micro-batch."""
 CHANGED = 1.1
 """A host that takes so many times as long as before for a layer, or as little, is not as it was."""
 
@@ -35,11 +38,7 @@ class Errand:
     hosts: tuple[str, ...]
     threads: tuple[int, ...]
     crowded: tuple[bool, ...]
-    wanted: tuple[tuple[tuple[str, ...], ...], ...]
-
-
-Times = tuple[LayerTimes, ...]
-Wanted = tuple[tuple[tuple[str, ...], ...], ...]
+    wanted: Wanted
 
 
 def measure(world: World, subject: Subject | None, pretence: Pretence | None = None) -> Subject | None:
@@ -53,11 +52,7 @@ def measure(world: World, subject: Subject | None, pretence: Pretence | None = N
         answers = world.gather([to_plain(scaled(one, slower)) for one in _time(told, world.rank)]) or []
         return [tuple(from_plain(LayerTimes, one, "times") for one in times) for times in answers]
 
-    if subject is not None:
-        subject = time_layers_of(subject, time_all)
-    else:
-        for _ in range(ROUNDS):
-            time_all(None)
+    subject = time_in_rounds(subject, time_all)
     hosts = world.share(lambda: [host.name for host in subject.cluster.hosts] if subject else None)
     answers = world.gather([to_plain(link) for link in _measure_links(world, hosts, pretence)])
     if subject is None or answers is None:
@@ -68,17 +63,22 @@ def measure(world: World, subject: Subject | None, pretence: Pretence | None = N
 
 def measure_alone(subject: Subject) -> Subject:
     """The same where there is one rank, and no MPI."""
-    return time_layers_of(subject, lambda errand: [_time(errand, 0)])
+    found = time_in_rounds(subject, lambda errand: [_time(errand, 0)] if errand else [])
+    assert found is not None
+    return found
 
 
-def time_layers_of(subject: Subject, time_all: Callable[[Errand], list[Times]]) -> Subject:
-    """The subject with the times of all layers. `time_all` times those that it is asked for, by rank, in ROUNDS.
+def time_in_rounds(subject: Subject | None, time_all: Callable[[Errand | None], list[Times]]) -> Subject | None:
+    """The subject with the times of all layers; None on ranks other than 0, which take part in the same rounds.
 
-    First one layer of those with known times: a host that takes another time for it than it did is not as it was, and
-    its times are forgotten. Then all layers without times.
+    `time_all` returns what each rank timed. First it is asked for one layer of those with known times: where a host
+    takes longer for it, or less, than it did, its times are dropped. Then it is asked for all layers without times.
     """
-    subject = _without_old_times(subject, time_all(_errand(subject, _costliest(subject))))
-    return _with_times(subject, time_all(_errand(subject, _missing(subject))))
+    for choose, take_in in ((_costliest, _without_old_times), (_missing, _with_times)):
+        times = time_all(_errand(subject, choose(subject)) if subject else None)
+        if subject is not None:
+            subject = take_in(subject, times)
+    return subject
 
 
 def _errand(subject: Subject, wanted: Wanted) -> Errand:

@@ -168,17 +168,15 @@ class Replanner:
 
 
 def watch_plan(plan: Plan, known: bool = False) -> Watch[str]:
-    """A watch over the plan's hosts; `known` where the plan was made from what was measured in this run."""
-    least_s, most_s = (planned_seconds(_with_quotas(plan, at_work)) for at_work in (True, False))
+    """A watch over the plan's hosts; `known` where the plan was made from what was measured in this run.
+
+    A host under a CPU quota takes any time between that without the quota, and that of a core which is always as slow
+    as the quota says.
+    """
+    unlimited = replace(plan, stages=tuple(replace(one, cores=0.0) if one.period_s else one for one in plan.stages))
+    always_slow = replace(plan, stages=tuple(replace(one, period_s=0.0) for one in plan.stages))
+    least_s, most_s = planned_seconds(unlimited), planned_seconds(always_slow)
     return Watch(least_s, dict.fromkeys(least_s, 1.0) if known else None, most_s)
-
-
-def _with_quotas(plan: Plan, at_work: bool) -> Plan:
-    """The plan as if no CPU quota ever stopped a host, or as if quotas made it slower all the time."""
-    stages = (
-        replace(one, period_s=0.0, cores=0.0 if at_work else one.cores) if one.period_s else one for one in plan.stages
-    )
-    return replace(plan, stages=tuple(stages))
 
 
 def planned_seconds(plan: Plan) -> dict[str, float]:

@@ -38,7 +38,8 @@ from mpipipe.schedule import SLOTS
 TIMED_ROWS = 32
 """Samples that are loaded to see how long it takes: as many as an ordinary micro-batch has."""
 CONDUCTOR_BYTES = 5 << 20
-"""What rank 0 takes besides the others: HDF5, reports, the objects of the data; 5.0 to 6.2 MiB on the jobs tried."""
+"""What rank 0 takes besides the others: HDF5, reports, the objects of the data. 5.0 to 6.2 MiB on the presets; less, of
+which this makes too much, on a small table."""
 PROCESS_BYTES = 3 << 18
 """What a rank takes besides its arrays, as measured: stacks of threads, MPI's buffers, Python's objects of a run."""
 

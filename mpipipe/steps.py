@@ -3,22 +3,19 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mpipipe.checkpoint import DataFacts, Facts, Position, Writer, checkpoint_path, drop_old
+from mpipipe.checkpoint import Facts, Position, Writer, checkpoint_path, drop_old
 from mpipipe.data import Batch, batches, steps_per_epoch
-from mpipipe.enlist import Brief
-from mpipipe.job import Job, job_to_text
+from mpipipe.job import job_to_text
 from mpipipe.layers import learning_rate
 from mpipipe.records import to_plain
 from mpipipe.replan import Replanner
 from mpipipe.report import (
     MetricsRow,
     Moment,
-    RunFolder,
     dispensable,
     human_bytes,
     human_seconds,
@@ -28,48 +25,14 @@ from mpipipe.report import (
     write_json,
 )
 from mpipipe.report.timeline import make_timeline, write_timeline
-from mpipipe.resources import Cluster, arithmetic
+from mpipipe.resources import arithmetic
+from mpipipe.run import Run
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.result import StepResult
 from mpipipe.runtime.signals import Signals
-from mpipipe.start import Samples
 
 NOTICEABLE_S = 0.5e-3
 """Pauses that are shorter are not worth a line."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What rank 0 has in hand once everything is ready."""
-
-    job: Job
-    folder: RunFolder
-    samples: Samples
-    position: Position
-    brief: Brief
-    cluster: Cluster
-    quiet: bool
-
-    @property
-    def data_facts(self) -> DataFacts:
-        """What a checkpoint says of the data."""
-        data, scale = self.samples.data, self.samples.scaling.kind
-        return DataFacts(
-            data.source, self.brief.input_shape, data.target_shape, data.labels,
-            data.classes, data.columns, scale, data.tokens, self.samples.identity,
-        )  # fmt: skip
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole job."""
-        train = self.job.train
-        return train.steps or train.epochs * steps_per_epoch(self.samples.data.train.count, train.batch)
-
-    @property
-    def last_step(self) -> int:
-        """Steps after which this run ends: run.stop_after may end it before the job's end."""
-        stop = self.job.run.stop_after
-        return min(self.total_steps, self.position.step + stop) if stop else self.total_steps
 
 
 class Steps:

@@ -36,6 +36,7 @@ from mpipipe.report import (
 )
 from mpipipe.resources import Cluster
 from mpipipe.resume import Start, changes, check_position, find_start, start_position, with_micro_batch
+from mpipipe.run import Run
 from mpipipe.runtime.conduct import Conductor
 from mpipipe.runtime.crew import CONDUCTOR
 from mpipipe.runtime.lifeline import Lifeline
@@ -44,7 +45,7 @@ from mpipipe.runtime.signals import Signals
 from mpipipe.runtime.weights import hand_out
 from mpipipe.runtime.world import World
 from mpipipe.start import Request, Samples, fit_batch, open_samples
-from mpipipe.steps import Run, Steps
+from mpipipe.steps import Steps
 from mpipipe.survey import (
     agree_to_pretend,
     changed_rounding,

@@ -1,6 +1,7 @@
 """Rank 0 conducting: it gives the orders, feeds the pipeline, gathers what came of each batch, and saves.
 
-Rank 0 is a member like any other and may hold any stages or none; conducting is what it does besides.
+Rank 0 is a member like any other and may hold any stages or none; conducting is what it does besides. It is one class,
+longer than others, because batches, orders and a checkpoint under way are pumped by the same waits.
 """
 
 import math

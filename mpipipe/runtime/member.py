@@ -1,6 +1,8 @@
 """One rank at work: it takes orders from rank 0, and does its part of each batch by its program.
 
-A member has one stage or several, its chunks, unless it is idle, and on rank 0 the source of the samples.
+A member has one stage or several, its chunks, unless it is idle, and on rank 0 the source of the samples. It is one
+class, longer than others, because all that a main thread waits for shares one state: its stages, the messages under
+way, and what to look after meanwhile.
 """
 
 import math

@@ -9,8 +9,10 @@ rank went first, and ends an mpirun that does not end by itself.
     rank 2 --connection----> witness --> the launcher's standard error
     rank 0 --its orders---/        \\---> the launcher, if it does not end
 
-It is started by `lifeline`, as a file, with the numbers of two open files, the socket to listen on and a pipe that ends
-when rank 0 does, and with the number and start of the launcher's process. Orders come in by standard input.
+All of it is one file, longer than others, because it is started as a file, without the package, so that it starts at
+once and depends on nothing that may be the reason of the end. `lifeline` starts it with the numbers of two open files,
+the socket to listen on and a pipe that ends when rank 0 does, and with the number and start of the launcher's process.
+Orders come in by standard input.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mpipipe.calibration import PATH, Subject, recall, remember, sizes
 from mpipipe.job import Job, ModelSettings, TrainSettings
 from mpipipe.layers import build_model, signature
-from mpipipe.measure import measure_alone, time_layers_of
+from mpipipe.measure import measure_alone, time_in_rounds
 from mpipipe.resources import Cluster, Host, LayerTimes
 
 LAYERS = ({"kind": "linear", "outputs": 4}, {"kind": "relu"})
@@ -176,7 +176,7 @@ def test_one_layer_tells_whether_a_host_is_as_it_was(slower, rounds):
         asked.append([name.partition("(")[0] for name in wanted])
         return [tuple(other[name] for name in wanted)]
 
-    found = time_layers_of(timed(subject(), linear, relu), time_all)
+    found = time_in_rounds(timed(subject(), linear, relu), time_all)
     assert asked == rounds
     assert found.cluster.hosts[0].layers == ((linear, relu) if slower < 1.1 else tuple(other.values()))
 
@@ -189,6 +189,6 @@ def test_a_host_without_times_has_all_taken_at_once():
         asked.append(errand.wanted[0][0])
         return [tuple(times(name) for name in errand.wanted[0][0])]
 
-    found = time_layers_of(subject(), time_all)
+    found = time_in_rounds(subject(), time_all)
     assert asked == [(), tuple(names)]
     assert [one.layer for one in found.cluster.hosts[0].layers] == names

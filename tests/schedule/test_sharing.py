@@ -10,9 +10,9 @@ from mpipipe.schedule.sharing import SharedCores
 from .making import gpipe, times, whole
 
 
-def run(cores, tasks):
+def run(host, tasks):
     """When each of (begin, seconds) ends."""
-    host, ends, waiting = SharedCores(cores), {}, sorted(enumerate(tasks), key=lambda one: one[1][0])
+    ends, waiting = {}, sorted(enumerate(tasks), key=lambda one: one[1][0])
     while waiting or host.tasks:
         if waiting and waiting[0][1][0] <= host.due_s:
             number, (begin, seconds) = waiting.pop(0)
@@ -24,7 +24,7 @@ def run(cores, tasks):
 
 
 def test_the_picture():
-    assert run(2.0, [(0, 3), (0, 3), (1, 3)]) == approx([4, 4, 5])
+    assert run(SharedCores(2.0), [(0, 3), (0, 3), (1, 3)]) == approx([4, 4, 5])
 
 
 @settings(max_examples=200, deadline=None)
@@ -34,7 +34,7 @@ def test_the_picture():
 )
 def test_no_work_is_lost_or_done_twice(cores, tasks):
     """All of it takes what its cores need, nobody is faster than alone, and nobody waits where cores are free."""
-    ends = run(cores, tasks)
+    ends = run(SharedCores(cores), tasks)
     first, last = min(begin for begin, _ in tasks), max(ends)
     work = sum(seconds for _, seconds in tasks)
     assert last >= first + work / min(cores, len(tasks)) * (1 - 1e-9)
@@ -90,23 +90,9 @@ def test_busy_seconds_are_those_of_the_clock():
     assert sum(result.busy_s) > 24
 
 
-def run_under_quota(cores, tasks, phase=1.0):
-    """When each of (begin, seconds) ends, with a period of 1 s."""
-    host, ends, waiting = SharedCores(cores, 1.0, phase), {}, sorted(enumerate(tasks), key=lambda one: one[1][0])
-    while waiting or host.tasks:
-        if waiting and waiting[0][1][0] <= host.due_s:
-            number, (begin, seconds) = waiting.pop(0)
-            host.begin(begin, seconds, number)
-        else:
-            now = host.due_s
-            ends[host.end(now)] = now
-    return [ends[number] for number in range(len(tasks))], host
-
-
 def test_the_picture_of_a_quota():
-    """4 and 12 ms at a tenth of a core, in tenths of seconds: the second follows the first."""
-    ends, _ = run_under_quota(0.1, [(0, 0.04), (0.04, 0.12)])
-    assert ends == approx([0.04, 1.06])
+    """In seconds; the second task follows the first, on one worker."""
+    assert run(SharedCores(0.1, 0.1), [(0, 0.004), (0.004, 0.012)]) == approx([0.004, 0.106])
 
 
 @settings(max_examples=200, deadline=None)
@@ -116,7 +102,8 @@ def test_the_picture_of_a_quota():
     st.floats(0.05, 1),
 )
 def test_under_a_quota_no_work_is_lost_and_none_beyond_the_quota_is_done(cores, tasks, phase):
-    ends, host = run_under_quota(cores, tasks, phase)
+    host = SharedCores(cores, 1.0, phase)
+    ends = run(host, tasks)
     work, last = sum(seconds for _, seconds in tasks), max(ends)
     assert host.spent_s == approx(work)
     assert work <= cores * (int(last) + 2) * (1 + 1e-9)
@@ -128,7 +115,7 @@ def test_under_a_quota_no_work_is_lost_and_none_beyond_the_quota_is_done(cores, 
 @given(st.floats(0.05, 1), st.floats(0.3, 30), st.floats(0.05, 1))
 def test_a_long_task_under_a_quota_takes_what_the_quota_says(cores, seconds, phase):
     """Within a period."""
-    (end,), _ = run_under_quota(cores, [(0, seconds)], phase)
+    (end,) = run(SharedCores(cores, 1.0, phase), [(0, seconds)])
     assert abs(end - seconds / cores) <= 1
 
 
