@@ -22,8 +22,7 @@ from mpipipe.schedule import Action, Graph, Kind, Node
 
 IDLE_WAIT_S, BUSY_WAIT_S = 0.2e-3, 1e-3
 """The longest sleep between two looks at messages while a worker has nothing to do, and its core is free to look; the
-shortest while all are busy, and a look takes a core from one of them. (Looks every 0.05 to 0.5 ms made tasks of two
-ranks on two cores 1.2 to 1.3 times as long.)"""
+shortest while all are busy, and a look may take a core from one of them: 0.07 ms of CPU time, under a CPU quota."""
 
 
 @dataclass(frozen=True)
